@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// The tensors of a Mimi by canonical name, wherever they come from.
+//
+// Canonical names and shapes are those of the reference's module state: split attention names
+// (`self_attn.in_projs.0.weight`), current codebook names (`cluster_usage`, `embedding_sum`), no weight norm.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mimi/codec.h"
+#include "mimi/config.h"
+
+namespace moshi::mimi {
+
+struct TensorSpec {
+  std::string name;
+  std::vector<int64_t> shape;
+  int64_t elements() const;
+};
+
+/// Every tensor of a model of this shape, in execution order: encoder, encoder_transformer, downsample, quantizer,
+/// upsample, decoder_transformer, decoder.
+std::vector<TensorSpec> expected_tensors(const Config& config);
+
+/// Whether a direction reads this tensor (the quantizer's codebooks serve both).
+bool used_by(const TensorSpec& tensor, Direction direction);
+
+/// Where a model's numbers come from: a checkpoint, or memory in tests and in the random-model tool.
+class TensorSource {
+ public:
+  virtual ~TensorSource() = default;
+  /// The tensor as f32, row-major, in its canonical shape. Throws Error when it holds NaN or infinity.
+  virtual std::vector<float> read(const std::string& name) const = 0;
+};
+
+}  // namespace moshi::mimi

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * moshi/core.h - the boundary of libmoshi-core.
+ *
+ * One function is exported, moshi_core_get_api(); everything else is reached through the table that
+ * it returns. The table is plain C: use it from C, C++ (see core.hpp), Rust, Python or by dlopen().
+ *
+ * Conventions
+ *  - Every struct begins with its size in bytes, set by whoever makes it (MOSHI_INIT does). Structs and
+ *    the table only ever grow at the end. A function that does not exist yet answers
+ *    MOSHI_ERR_NOT_SUPPORTED; no entry is NULL.
+ *  - Audio is mono float32 in [-1, 1] at the model's sample rate, in whole frames (1920 samples for Mimi).
+ *  - Codes are unsigned 16-bit, frame-major: codes[frame * codebooks + codebook], codebook 0 (semantic)
+ *    first, each below the model's cardinality.
+ *  - Times are nanoseconds of CLOCK_MONOTONIC.
+ *  - A function that can fail takes a MoshiError, which may be NULL, and returns the same status.
+ *  - Nothing here throws, aborts or writes to a standard stream.
+ *
+ * Threads
+ *  - Engine functions may be called from any thread at any time.
+ *  - A session may be used by one thread at a time, except session_cancel() and wait(), which may be
+ *    called from any thread. Different sessions never wait for each other.
+ *  - Completion callbacks run on the engine's thread and must neither block nor call back into the core.
+ */
+#ifndef MOSHI_CORE_H
+#define MOSHI_CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** ABI generation of this header. A core serves exactly one. */
+#define MOSHI_CORE_ABI 1u
+
+/** `deadline_ns` of a job that has none. */
+#define MOSHI_NO_DEADLINE INT64_MAX
+/** `timeout_ns` that waits until the work ends or is cancelled. */
+#define MOSHI_FOREVER INT64_MAX
+
+/** Zero-initialises a struct of this header and sets its size. */
+#define MOSHI_INIT(type) {sizeof(type)}
+
+typedef enum MoshiStatus {
+  MOSHI_OK = 0,
+  MOSHI_ERR_INVALID_ARGUMENT = 1, /**< the caller's mistake: a range, a null pointer, a wrong kind */
+  MOSHI_ERR_NOT_FOUND = 2,        /**< no such file, directory, model or tensor file */
+  MOSHI_ERR_READ = 3,             /**< the file is there and cannot be read */
+  MOSHI_ERR_FORMAT = 4,           /**< the file is damaged, truncated or not of its kind */
+  MOSHI_ERR_MISMATCH = 5,         /**< weights and configuration do not fit each other */
+  MOSHI_ERR_NO_MEMORY = 6,        /**< more memory is needed than is free; the message has both numbers */
+  MOSHI_ERR_NO_DEVICE = 7,        /**< the device that was asked for is not there */
+  MOSHI_ERR_BUSY = 8,             /**< no room for another session or job right now */
+  MOSHI_ERR_DATA = 9,             /**< the stream holds what cannot be: a code out of range, NaN */
+  MOSHI_ERR_CANCELLED = 10,       /**< ended by engine_cancel() or session_cancel() */
+  MOSHI_ERR_TIMEOUT = 11,         /**< not done yet; the work goes on */
+  MOSHI_ERR_NOT_SUPPORTED = 12,   /**< this core or model cannot do that (yet) */
+  MOSHI_ERR_CONFLICT = 13,        /**< a process-wide setting is already set to another value */
+  MOSHI_ERR_INTERNAL = 14         /**< a defect of the core; please report the detail */
+} MoshiStatus;
+
+/** What went wrong: `message` is a sentence for people, `detail` is for whoever debugs. Both end with NUL. */
+typedef struct MoshiError {
+  size_t size;
+  MoshiStatus status;
+  char message[512];
+  char detail[1024];
+} MoshiError;
+
+typedef enum MoshiLogLevel {
+  MOSHI_LOG_ERROR = 1,
+  MOSHI_LOG_WARNING = 2,
+  MOSHI_LOG_INFO = 3,
+  MOSHI_LOG_DEBUG = 4
+} MoshiLogLevel;
+
+/** Receives the core's log lines, from any thread. `part` names the part of the core ("engine", ...). */
+typedef void (*MoshiLogFn)(void *user, MoshiLogLevel level, const char *part, const char *message);
+
+typedef enum MoshiPrecision {
+  MOSHI_PRECISION_AUTO = 0, /**< f32 for the codec on CPU */
+  MOSHI_PRECISION_F32 = 1,
+  MOSHI_PRECISION_BF16 = 2,
+  MOSHI_PRECISION_F16 = 3,
+  MOSHI_PRECISION_INT8 = 4,
+  MOSHI_PRECISION_INT4 = 5
+} MoshiPrecision;
+
+/** What an engine or session is used for; combine as bits. */
+typedef enum MoshiRole {
+  MOSHI_ROLE_ENCODE = 1, /**< Mimi: audio to codes */
+  MOSHI_ROLE_DECODE = 2, /**< Mimi: codes to audio */
+  MOSHI_ROLE_LM = 4      /**< Moshi: user codes to codes and text */
+} MoshiRole;
+
+typedef enum MoshiClass {
+  MOSHI_CLASS_LIVE = 0, /**< earliest deadline first, ahead of files */
+  MOSHI_CLASS_FILE = 1  /**< runs when no live job is ready, in short quanta */
+} MoshiClass;
+
+typedef struct MoshiEngine MoshiEngine;   /**< a caller's reference to a shared model on a device */
+typedef struct MoshiSession MoshiSession; /**< one stream's state */
+
+/** Load progress in [0, 1], from the loading thread. `stage` is a short word ("reading", "packing"). */
+typedef void (*MoshiProgressFn)(void *user, double fraction, const char *stage);
+
+typedef struct MoshiEngineConfig {
+  size_t size;
+  const char *model;   /**< directory laid out like a hub repository, or `owner/name[@revision]`; NULL: embedded */
+  const char *weights; /**< a Mimi weight file that replaces the model's own; NULL: the model's */
+  const char *device;  /**< "auto", "cpu", "cuda" or "cuda:N"; NULL: "auto" */
+  MoshiPrecision precision;
+  uint32_t roles;   /**< MoshiRole bits that will be used; others are not loaded */
+  int32_t threads;  /**< of the process-wide compute pool; 0: all cores; the first setter wins */
+  uint32_t backend; /**< 0: chosen by the core; 1: packed CPU kernels; 2: LibTorch operators (the yardstick) */
+  MoshiProgressFn progress; /**< may be NULL; not called after engine_close() returns */
+  void *progress_user;
+} MoshiEngineConfig;
+
+/** Facts of a model, known as soon as engine_open() has returned. Strings live as long as the engine. */
+typedef struct MoshiEngineInfo {
+  size_t size;
+  const char *model_path;
+  const char *mimi_file;
+  const char *mimi_sha256; /**< hex digest of the weight file; "" until it is loaded */
+  uint64_t mimi_bytes;
+  int32_t sample_rate;          /**< Hz */
+  int32_t frame_samples;        /**< samples per frame */
+  int32_t frame_rate_numerator; /**< frames per second as a fraction: 25/2 for Mimi */
+  int32_t frame_rate_denominator;
+  int32_t codebooks;    /**< the most that the model has */
+  int32_t cardinality;  /**< codes per codebook */
+  int32_t latent_width; /**< floats of one frame's latent */
+  const char *device;   /**< the device in use, e.g. "cpu" */
+  const char *kernels;  /**< the code path in use, e.g. "avx512" */
+  MoshiPrecision precision;
+  int32_t threads;              /**< of the compute pool */
+  int64_t processing_ns_encode; /**< one frame, one session, measured at warm-up; 0 until loaded */
+  int64_t processing_ns_decode;
+} MoshiEngineInfo;
+
+/** What one more session of some roles costs, and what is there. */
+typedef struct MoshiEngineLimits {
+  size_t size;
+  uint64_t bytes_weights; /**< taken by the model once, in all roles that are loaded */
+  uint64_t bytes_session; /**< needed for one session of the roles asked about */
+  uint64_t bytes_free;    /**< of the device or machine now */
+  int32_t sessions_open;
+  int32_t sessions_max; /**< 0: bounded by memory only */
+} MoshiEngineLimits;
+
+typedef struct MoshiEngineStats {
+  size_t size;
+  uint64_t calls;         /**< batches run */
+  uint64_t frames;        /**< frames run, over all sessions */
+  uint64_t batched_rows;  /**< sessions that took part, summed over batches */
+  uint64_t deadline_miss; /**< live jobs that ended after their deadline */
+  int64_t busy_ns;        /**< time spent computing */
+} MoshiEngineStats;
+
+typedef struct MoshiSessionConfig {
+  size_t size;
+  uint32_t roles; /**< MoshiRole bits, a subset of the engine's */
+  MoshiClass work_class;
+  int64_t seed; /**< of sampling (LM); -1 draws one */
+} MoshiSessionConfig;
+
+typedef enum MoshiJobKind { MOSHI_JOB_ENCODE = 1, MOSHI_JOB_DECODE = 2, MOSHI_JOB_STEP = 3 } MoshiJobKind;
+
+typedef enum MoshiJobFlags {
+  MOSHI_JOB_RESET = 1,     /**< reset the session's state of this kind before the first frame */
+  MOSHI_JOB_TEXT_ONLY = 2, /**< LM: skip the depth transformer */
+  MOSHI_JOB_DRAIN = 4      /**< LM: the input has ended */
+} MoshiJobFlags;
+
+struct MoshiJob;
+/** Called once when a job has ended, in whatever way. See "Threads" above. */
+typedef void (*MoshiJobDone)(void *user, struct MoshiJob *job);
+
+/**
+ * Work for one session. The caller owns the struct and every buffer it names and keeps them alive and
+ * untouched until the job has ended; the core allocates nothing for it. Jobs of a session run in the order
+ * in which they were submitted.
+ */
+typedef struct MoshiJob {
+  size_t size;
+  MoshiJobKind kind;
+  uint32_t flags;
+  int32_t frames;      /**< at least 1 */
+  int32_t codebooks;   /**< encode: how many to write; decode: how many each frame of `codes_in` has */
+  int64_t deadline_ns; /**< when the result is wanted; MOSHI_NO_DEADLINE */
+
+  const float *pcm_in;      /**< encode: frames * frame_samples */
+  uint16_t *codes_out;      /**< encode: frames * codebooks */
+  const uint16_t *codes_in; /**< decode: frames * codebooks */
+  float *pcm_out;           /**< decode: frames * frame_samples; not clipped */
+  float *latent_out;        /**< optional, frames * latent_width: encode: before quantization; decode: after */
+
+  const int32_t *user_tokens;  /**< LM: frames * user streams; -1 feeds zero */
+  const int32_t *forced_text;  /**< LM, optional: frames; INT32_MIN generates */
+  const int32_t *forced_audio; /**< LM, optional: frames * own streams; INT32_MIN generates */
+  const float *logit_bias;     /**< LM, optional: text_card, added to the text logits */
+  int32_t *tokens_out;         /**< LM, optional: frames * (1 + own streams) */
+  float *text_logits_out;      /**< LM, optional */
+  float *audio_logits_out;     /**< LM, optional */
+  float *extra_heads_out;      /**< LM, optional */
+
+  MoshiJobDone done; /**< optional */
+  void *done_user;
+
+  /* Results, valid once the job has ended. */
+  MoshiStatus status;
+  int32_t frames_done; /**< frames whose output is complete; on an error, those before the bad one */
+  int64_t wait_ns;     /**< from submit() to the start of its first batch */
+  int64_t run_ns;      /**< time in the batches that it took part in */
+  MoshiError error;
+
+  void *reserved[8]; /**< the core's, while the job is in flight */
+} MoshiJob;
+
+/** Named condition of an LM session (not used by the codec). */
+typedef struct MoshiCondition {
+  size_t size;
+  const char *name;
+  const char *text;     /**< for table conditions; NULL for tensors */
+  const float *tensor;  /**< rows * columns, row-major */
+  const uint8_t *mask;  /**< rows; NULL: all valid */
+  int64_t rows, columns;
+} MoshiCondition;
+
+/** Batched callback of an LM engine, once per step on the engine's thread; must not block or re-enter. */
+typedef void (*MoshiStepFn)(void *user, int32_t rows, MoshiSession *const *sessions, void *data, int64_t row_stride);
+
+typedef struct MoshiStepHooks {
+  size_t size;
+  MoshiStepFn text_logits; /**< data: float text logits, may be changed */
+  MoshiStepFn text;        /**< data: int32 text token, may be changed */
+  MoshiStepFn audio;       /**< data: int32 audio tokens */
+  void *user;
+} MoshiStepHooks;
+
+typedef struct MoshiCoreApi {
+  size_t size;
+  uint32_t abi;
+  const char *version;         /**< of this core, e.g. "0.1.0" */
+  const char *backend_version; /**< of what it computes with, e.g. "LibTorch 2.9.1" */
+
+  /** Sends log lines to `fn`; NULL is silence. Process-wide. */
+  void (*set_log)(MoshiLogFn fn, void *user);
+
+  /**
+   * Opens a model: reads and checks configuration and tensor headers now, then loads the weights on a thread of
+   * its own, or joins a load or model that is there already for the same file, device and precision.
+   * engine_close() gives the reference back; the last one frees the model.
+   */
+  MoshiStatus (*engine_open)(const MoshiEngineConfig *config, MoshiEngine **engine, MoshiError *error);
+  /** Waits until the model is loaded. MOSHI_ERR_TIMEOUT if it is not yet, the load's error if it failed. */
+  MoshiStatus (*engine_wait)(MoshiEngine *engine, int64_t timeout_ns, MoshiError *error);
+  /** Ends this reference's waits with MOSHI_ERR_CANCELLED, for good. The load stops when nobody else wants it. */
+  void (*engine_cancel)(MoshiEngine *engine);
+  /** Closes the reference. Its sessions must be closed before. Never waits for a load. */
+  void (*engine_close)(MoshiEngine *engine);
+  MoshiStatus (*engine_info)(MoshiEngine *engine, MoshiEngineInfo *info, MoshiError *error);
+  MoshiStatus (*engine_limits)(MoshiEngine *engine, uint32_t roles, MoshiEngineLimits *limits, MoshiError *error);
+  MoshiStatus (*engine_stats)(MoshiEngine *engine, MoshiEngineStats *stats, MoshiError *error);
+  MoshiStatus (*engine_set_hooks)(MoshiEngine *engine, const MoshiStepHooks *hooks, MoshiError *error);
+
+  /** Opens a session on a loaded engine. The memory is checked before it is taken. */
+  MoshiStatus (*session_open)(MoshiEngine *engine, const MoshiSessionConfig *config, MoshiSession **session,
+                              MoshiError *error);
+  /** Back to the state of a new session; touches no other. MOSHI_ERR_BUSY while jobs are in flight. */
+  MoshiStatus (*session_reset)(MoshiSession *session, MoshiError *error);
+  /** Sets a named number of the session ("temperature", "class", ...). */
+  MoshiStatus (*session_set)(MoshiSession *session, const char *name, double value, MoshiError *error);
+  MoshiStatus (*session_set_conditions)(MoshiSession *session, const MoshiCondition *conditions, size_t count,
+                                        MoshiError *error);
+  /** Cancels what is in flight, waits for it to end (at most a quantum), frees the state. */
+  void (*session_close)(MoshiSession *session);
+  /** A new session that goes on from the same state. */
+  MoshiStatus (*session_fork)(MoshiSession *session, MoshiSession **copy, MoshiError *error);
+  /** Writes the state, with model hash, precision and version. `data` NULL: only `*bytes` is set. */
+  MoshiStatus (*session_save)(MoshiSession *session, void *data, size_t *bytes, MoshiError *error);
+  MoshiStatus (*session_load)(MoshiSession *session, const void *data, size_t bytes, MoshiError *error);
+
+  /** Hands a job over and returns at once. MOSHI_ERR_BUSY when too many jobs of the session are in flight. */
+  MoshiStatus (*submit)(MoshiSession *session, MoshiJob *job, MoshiError *error);
+  /** Waits for a submitted job and returns its status, or MOSHI_ERR_TIMEOUT. */
+  MoshiStatus (*wait)(MoshiSession *session, MoshiJob *job, int64_t timeout_ns, MoshiError *error);
+  /** Ends the session's jobs with MOSHI_ERR_CANCELLED: queued ones at once, a running one within a quantum. */
+  void (*session_cancel)(MoshiSession *session);
+
+  /** Memory that the engine's device reads without a copy. */
+  MoshiStatus (*buffer_alloc)(MoshiEngine *engine, size_t bytes, void **buffer, MoshiError *error);
+  void (*buffer_free)(MoshiEngine *engine, void *buffer);
+} MoshiCoreApi;
+
+/** The table of this ABI, or NULL if the core serves another. The only exported symbol. */
+const MoshiCoreApi *moshi_core_get_api(uint32_t abi);
+typedef const MoshiCoreApi *(*MoshiCoreGetApiFn)(uint32_t abi);
+#define MOSHI_CORE_GET_API_SYMBOL "moshi_core_get_api"
+
+#ifdef __cplusplus
+}
+#endif
+#endif
