@@ -25,7 +25,11 @@ struct SeanetConfig {
   int hop_length() const;  ///< samples per latent step: the product of the ratios
 };
 
-enum class Positional { kNone, kRope, kRopeConcat, kSin };
+/// How positions enter: rotating queries and keys (by interleaved pairs, or by halves), adding a sine to the input of
+/// the first layer, or both.
+enum class Positional { kNone, kRope, kRopeConcat, kSin, kSinRope };
+bool uses_rope(Positional positional);  ///< kRope and kSinRope rotate interleaved pairs, kRopeConcat halves
+bool adds_sine(Positional positional);
 
 struct TransformerConfig {
   int d_model = 512;
@@ -55,8 +59,8 @@ struct Config {
   TransformerConfig transformer;
   QuantizerConfig quantizer;
 
-  int frame_samples() const;     ///< samples per frame: sample_rate / frame_rate, rounded down
-  int steps_per_frame() const;   ///< latent steps per frame: the stride of the down- and upsampling
+  int frame_samples() const;    ///< samples per frame: sample_rate / frame_rate, rounded down
+  int steps_per_frame() const;  ///< latent steps per frame: the stride of the down- and upsampling
 };
 
 /// Reads the JSON text of a Mimi configuration. Missing keys keep their defaults; unknown keys are logged.

@@ -40,8 +40,17 @@ extern "C" {
 /** `timeout_ns` that waits until the work ends or is cancelled. */
 #define MOSHI_FOREVER INT64_MAX
 
-/** Zero-initialises a struct of this header and sets its size. */
-#define MOSHI_INIT(type) {sizeof(type)}
+/** Initializer of a struct of this header, all zero but for its size: MoshiJob job = MOSHI_INIT(MoshiJob); */
+#ifdef __cplusplus
+#define MOSHI_INIT(type)      \
+  ([] {                       \
+    type zeroed{};            \
+    zeroed.size = sizeof(type); \
+    return zeroed;            \
+  }())
+#else
+#define MOSHI_INIT(type) {.size = sizeof(type)}
+#endif
 
 typedef enum MoshiStatus {
   MOSHI_OK = 0,

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+#
+# The front door. `make help` lists the commands.
+SHELL := /bin/bash
+BUILD ?= build
+# A LibTorch of your own: make LIBTORCH=/prefix (the folder with include/ and lib/). Otherwise set-up's.
+PREFIX = $(or $(LIBTORCH),$(shell .ci/setup --path libtorch)/torch)
+ORACLE = $(shell .ci/setup --path oracle)/bin/python
+# Taken literally: no $ or # of a file name is expanded.
+export DEMO_IN := $(value IN)
+export DEMO_MODEL := $(value MODEL)
+
+.PHONY: all build help demo test parity bench shell clean
+.SILENT:
+
+all: build
+
+help:
+	echo 'make                       set-up and build: build/gst/libgstmoshi.so, build/lib/libmoshi-core.so'
+	echo 'make demo [IN=file] [MODEL=directory-or-hub-id]'
+	echo '                           encode speech to codes and decode it again; results in demo/'
+	echo 'make test                  all tests that need no reference implementation'
+	echo 'make parity                compare with the reference implementation, live, on fresh seeds'
+	echo 'make bench                 measure, and rewrite the tables of docs/benchmarks.md'
+	echo 'make shell                 a shell in which gst-launch-1.0 finds the elements'
+	echo 'make clean                 remove build/ and demo/'
+
+# A prefix that is not the configured one (new pins, LIBTORCH=) is configured again.
+build:
+	.ci/setup build
+	if [ ! -f $(BUILD)/build.ninja ]; then \
+	  meson setup $(BUILD) -Dcore=enabled -Dtests=enabled -Dexamples=enabled -Dlibtorch='$(PREFIX)' && \
+	  echo '$(PREFIX)' >$(BUILD)/.libtorch; \
+	elif [ "$$(cat $(BUILD)/.libtorch 2>/dev/null)" != '$(PREFIX)' ]; then \
+	  meson setup --reconfigure $(BUILD) -Dlibtorch='$(PREFIX)' && echo '$(PREFIX)' >$(BUILD)/.libtorch; \
+	fi
+	ninja -C $(BUILD) | { grep -v -e '^ninja: Entering' -e '^ninja: no work' || true; }; exit $${PIPESTATUS[0]}
+
+demo: build
+	.ci/setup demo
+	.ci/demo $(BUILD)
+
+# The suite "live" needs the oracle. Old result files of test programs must not be counted again.
+test: build
+	.ci/setup test
+	rm -f $(BUILD)/*.xml $(BUILD)/meson-logs/testlog.*
+	meson test -C $(BUILD) --no-rebuild --no-suite live --print-errorlogs; .ci/count $(BUILD) $$?
+
+parity: build
+	.ci/setup test oracle
+	tests/parity/run.sh $(BUILD) $(ORACLE)
+
+bench: build
+	.ci/setup demo oracle
+	$(ORACLE) tests/bench/run.py --build $(BUILD) $(BENCH_ARGS)
+
+shell: build
+	echo 'gst-launch-1.0 and gst-inspect-1.0 know the elements now; leave with exit.'
+	GST_PLUGIN_PATH="$(abspath $(BUILD))/gst$${GST_PLUGIN_PATH:+:$$GST_PLUGIN_PATH}" "$${SHELL:-/bin/bash}" || true
+
+clean:
+	rm -rf $(BUILD) demo

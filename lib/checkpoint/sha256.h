@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace moshi::checkpoint {
+
+class MappedFile;
+
+/// A SHA-256 over bytes that come in pieces.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  void add(std::span<const std::byte> bytes);
+  /// The digest in lower-case hex; call once, at the end.
+  std::string hex();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Reads the whole file in pieces, without touching its mapping.
+std::string sha256_of(const MappedFile& file);
+
+}  // namespace moshi::checkpoint

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// What an engine tells about itself.
+#pragma once
+
+#include "engine/model.h"
+#include "moshi/core.h"
+
+namespace moshi::engine {
+
+MoshiEngineInfo describe(const Engine& engine);
+MoshiEngineLimits describe_limits(const Engine& engine, uint32_t roles);
+MoshiEngineStats describe_stats(const Engine& engine);
+
+}  // namespace moshi::engine

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+#include "engine/model_source.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "checkpoint/model_files.h"
+#include "common/error.h"
+#include "engine/build_config.h"
+#include "mimi/checkpoint_weights.h"
+
+namespace moshi::engine {
+namespace {
+
+/// Where the model that is used when none is named may lie, best first.
+std::vector<std::string> default_directories() {
+  std::vector<std::string> directories;
+  if (const char* own = std::getenv("MOSHI_DEFAULT_MODEL"); own && *own) directories.emplace_back(own);
+  std::istringstream compiled_in(MOSHI_DEFAULT_MODEL_DIRECTORIES);
+  for (std::string directory; std::getline(compiled_in, directory, ':');) directories.push_back(directory);
+  return directories;
+}
+
+std::string identity_of(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) {
+    throw Error(MOSHI_ERR_READ, "the weight file \"" + path + "\" cannot be examined");
+  }
+  return std::to_string(status.st_dev) + "/" + std::to_string(status.st_ino) + "/" + std::to_string(status.st_size) +
+         "/" + std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec);
+}
+
+std::string canonical(const std::string& path) {
+  std::error_code failed;
+  const auto result = std::filesystem::canonical(path, failed);
+  return failed ? path : result.string();
+}
+
+class FileSource final : public ModelSource {
+ public:
+  explicit FileSource(const checkpoint::ModelFiles& files) {
+    facts_.model_path =
+        canonical(files.directory.empty() ? std::filesystem::absolute(files.mimi_weights).parent_path().string()
+                                          : files.directory);
+    facts_.mimi_file = canonical(files.mimi_weights);
+    facts_.identity = identity_of(facts_.mimi_file);
+    mimi_ = mimi::open_checkpoint(facts_.mimi_file, files.mimi_config);
+    facts_.mimi_bytes = mimi_.file->file_bytes();
+    facts_.config = mimi_.config;
+  }
+
+  const ModelFacts& facts() const override { return facts_; }
+  const mimi::TensorSource& tensors() const override { return *mimi_.weights; }
+  std::string sha256() const override { return mimi_.file->sha256(); }
+
+  uint64_t weight_bytes(std::span<const mimi::Direction> directions) const override {
+    uint64_t bytes = 0;
+    for (const mimi::TensorSpec& tensor : mimi::expected_tensors(facts_.config)) {
+      const bool used = std::any_of(directions.begin(), directions.end(),
+                                    [&](mimi::Direction direction) { return mimi::used_by(tensor, direction); });
+      if (used) bytes += static_cast<uint64_t>(tensor.elements()) * sizeof(float);
+    }
+    return bytes;
+  }
+
+ private:
+  ModelFacts facts_;
+  mimi::CheckpointMimi mimi_;
+};
+
+}  // namespace
+
+std::shared_ptr<const ModelSource> open_model_source(const ModelRequest& request) {
+  return std::make_shared<FileSource>(checkpoint::find_model({request.model, request.weights, default_directories()}));
+}
+
+}  // namespace moshi::engine

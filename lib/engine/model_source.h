@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// A model's files, opened and checked but not loaded.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "mimi/codec.h"
+#include "mimi/config.h"
+#include "mimi/weights.h"
+
+namespace moshi::engine {
+
+/// What the caller of engine_open() asks for; empty strings stand for the defaults.
+struct ModelRequest {
+  std::string model;
+  std::string weights;
+};
+
+/// What is known of a model from its headers alone.
+struct ModelFacts {
+  std::string model_path;  ///< the directory
+  std::string mimi_file;   ///< canonical path of the weight file
+  uint64_t mimi_bytes = 0;
+  std::string identity;  ///< tells this very file from what may later lie at its path: inode, time, size
+  mimi::Config config;
+};
+
+/// Headers in memory, tensors readable. Used by the loading thread while others read the facts.
+class ModelSource {
+ public:
+  virtual ~ModelSource() = default;
+  virtual const ModelFacts& facts() const = 0;
+  virtual const mimi::TensorSource& tensors() const = 0;
+  /// Hex digest of the weight file; reads all of it.
+  virtual std::string sha256() const = 0;
+  /// Memory that the weights of these directions take once loaded, from the headers.
+  virtual uint64_t weight_bytes(std::span<const mimi::Direction> directions) const = 0;
+};
+
+/// Finds the files, reads configuration and headers, checks that they fit each other. Throws Error.
+std::shared_ptr<const ModelSource> open_model_source(const ModelRequest& request);
+
+}  // namespace moshi::engine

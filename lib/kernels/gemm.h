@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// Packing of weight matrices and the threaded matrix product over them.
+#pragma once
+
+#include "kernels/arena.h"
+#include "kernels/kernels.h"
+#include "kernels/pool.h"
+
+namespace moshi::kernels {
+
+/// Packs a matrix given by element: `at(k, n)`.
+template <class At>
+PackedMatrix pack(Arena& arena, int k, int n, const At& at) {
+  float* data = arena.floats(PackedMatrix::floats(k, n));
+  PackedMatrix packed{k, n, data};
+  for (int panel = 0; panel < packed.panels(); ++panel) {
+    const int width = packed.panel_width(panel);
+    float* out = data + static_cast<size_t>(panel) * k * kPanel;
+    for (int column = 0; column < width && panel * kPanel + column < n; ++column) {
+      for (int i = 0; i < k; ++i) out[static_cast<size_t>(i) * width + column] = at(i, panel * kPanel + column);
+    }
+  }
+  return packed;
+}
+
+/// A vector padded with zeros to whole lanes, as GemmCall wants bias and scale.
+template <class At>
+const float* pack_vector(Arena& arena, int n, const At& at) {
+  float* data = arena.floats(round_up(n, kLanes));
+  for (int i = 0; i < n; ++i) data[i] = at(i);
+  return data;
+}
+
+/// Copies column `column` of a packed matrix (k floats).
+void unpack_column(const PackedMatrix& matrix, int column, float* out);
+
+/// Runs a product on the pool.
+void run_gemm(Pool& pool, const Kernels& kernels, const GemmCall& call);
+
+}  // namespace moshi::kernels

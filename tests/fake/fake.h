@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * libmoshi-core-fake.so: the table of moshi/core.h without a model behind it, for tests.
+ *
+ * README
+ *  - 24 kHz, 1920 samples a frame, 32 codebooks of 2048 codes. What it computes is in model.h, which tests include to
+ *    know the answers: codes are a hash of the frame and of all frames since the last reset; decoded audio begins
+ *    with the frame's index and codes in plain numbers.
+ *  - A model is any directory or file that exists; NULL is the embedded default. A name that does not exist is
+ *    MOSHI_ERR_NOT_FOUND at once, an empty file is MOSHI_ERR_FORMAT. The weight file's hash is made from its path.
+ *  - Devices: "auto" and "cpu", and "cuda" and "cuda:0" with CUDA=1; others are MOSHI_ERR_NO_DEVICE. f16 is not there.
+ *  - Use it with MOSHI_CORE=<build>/tests/fake/libmoshi-core-fake.so.
+ *
+ * Knobs: environment variables MOSHI_FAKE_<NAME>, read once, at the first use; moshi_fake_set() changes them later.
+ *   LOAD_MS         duration of a load (0)
+ *   LOAD_STEPS      progress reports during a load, besides 0 and 1 (4)
+ *   LOAD_HOLD       while not 0, a load does not end
+ *   LOAD_FAIL       MoshiStatus with which loads end (0)
+ *   OPEN_FAIL       MoshiStatus with which engine_open() fails at once, as for bad headers (0)
+ *   SESSION_FAIL    MoshiStatus with which session_open() fails (0)
+ *   STEP_MS         duration of a batch: one frame of every session that is ready (0)
+ *   STEP_HOLD       while not 0, a batch does not end
+ *   FAIL_FRAME      0-based frame of each session, over all kinds, that fails (-1)
+ *   FAIL_STATUS     MoshiStatus of that failure (MOSHI_ERR_INTERNAL)
+ *   SESSIONS_MAX    sessions of a model; one more is MOSHI_ERR_BUSY (0: no limit)
+ *   JOBS_MAX        jobs in flight of a session; one more is MOSHI_ERR_BUSY (64)
+ *   FREE_MB         memory that is free: weights take 300, a session 10 (100000)
+ *   PROCESSING_US   processing_ns_encode and _decode of a loaded model, in microseconds (5000)
+ *   GAIN            factor of the decoded audio after its header; above 4 exceeds full scale (1)
+ *   RATE, CODEBOOKS, CARDINALITY   facts of the model (24000, 32, 2048); a frame is RATE * 2 / 25 samples
+ *   CUDA            not 0: there is a CUDA device
+ *   ABI             the ABI generation that is served (MOSHI_CORE_ABI)
+ */
+#ifndef MOSHI_FAKE_H
+#define MOSHI_FAKE_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct MoshiFakeStats {
+  /* Alive now: all 0 after the last user has closed and moshi_fake_settle() has returned. */
+  int64_t models, engines, sessions, buffers, threads;
+  int64_t jobs_in_flight;
+  int64_t loads_running;
+  int64_t batch_running; /**< 1 while a batch is in its STEP_MS or STEP_HOLD */
+  int64_t engine_waits;  /**< threads inside engine_wait() */
+  /* Since the start of the process. */
+  int64_t loads_started, loads_completed, loads_cancelled, loads_failed;
+  int64_t engines_opened, sessions_opened;
+  int64_t jobs_submitted, jobs_cancelled;
+  int64_t live_jobs, file_jobs;
+  int64_t frames_encoded, frames_decoded;
+  int64_t encode_resets, decode_resets; /**< MOSHI_JOB_RESET and session_reset(), counted per kind */
+  int64_t job_frames_max;               /**< frames of the largest job */
+  int64_t misuse; /**< breaches of core.h: an engine closed before its sessions, a session used by two threads */
+} MoshiFakeStats;
+
+void moshi_fake_stats(MoshiFakeStats* stats);
+/** Sets a knob ("STEP_MS"). `value` NULL: back to the default; both NULL: all knobs. */
+void moshi_fake_set(const char* name, const char* value);
+/** Waits until the threads of models that nobody uses any more have ended. */
+void moshi_fake_settle(void);
+
+typedef void (*MoshiFakeStatsFn)(MoshiFakeStats* stats);
+typedef void (*MoshiFakeSetFn)(const char* name, const char* value);
+typedef void (*MoshiFakeSettleFn)(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#include "nn/rope.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+namespace moshi::nn {
+namespace {
+
+TEST(SinCos, EqualTheLibraryRoundedToFloat) {
+  for (double angle = 0; angle < 3e6; angle = angle * 1.0007 + 0.01) {
+    const auto rounded = static_cast<double>(static_cast<float>(angle));
+    float sine, cosine;
+    sin_cos(rounded, &sine, &cosine);
+    ASSERT_NEAR(sine, std::sin(rounded), 6e-8) << angle;
+    ASSERT_NEAR(cosine, std::cos(rounded), 6e-8) << angle;
+  }
+}
+
+TEST(Rope, RotatesPairsByPositionTimesFrequency) {
+  for (const bool interleaved : {true, false}) {
+    const int dim = 64;
+    const Rope rope(dim, 10000.0f, interleaved);
+    std::vector<float> head(dim), before(dim), angles(dim);
+    for (int i = 0; i < dim; ++i) before[i] = head[i] = static_cast<float>(i % 7) - 3.0f;
+    const int64_t position = 12345;
+    rope.angles(position, angles.data());
+    rope.rotate(angles.data(), head.data());
+    for (int i = 0; i < dim / 2; ++i) {
+      const auto frequency = static_cast<float>(std::exp(-std::log(10000.0) * 2 * i / dim));
+      const double angle = static_cast<float>(position) * frequency;
+      const int re = interleaved ? 2 * i : i;
+      const int im = interleaved ? 2 * i + 1 : i + dim / 2;
+      // The frequency may differ by one rounding, which the position multiplies.
+      EXPECT_NEAR(head[re], before[re] * std::cos(angle) - before[im] * std::sin(angle), 0.05 * frequency + 1e-5);
+      EXPECT_NEAR(head[im], before[re] * std::sin(angle) + before[im] * std::cos(angle), 0.05 * frequency + 1e-5);
+    }
+  }
+}
+
+TEST(SinEmbedding, HasCosinesFirst) {
+  std::vector<float> x(8, 1.0f);
+  add_sin_embedding(3, 100.0f, 8, x.data());
+  for (int i = 0; i < 4; ++i) {
+    const double phase = 3 / std::pow(100.0, i / 3.0);
+    EXPECT_NEAR(x[i], 1 + std::cos(phase), 1e-6);
+    EXPECT_NEAR(x[4 + i], 1 + std::sin(phase), 1e-6);
+  }
+}
+
+}  // namespace
+}  // namespace moshi::nn
