@@ -24,6 +24,7 @@ help:
 	echo 'make bench                 measure, and rewrite the tables of docs/benchmarks.md'
 	echo 'make shell                 a shell in which gst-launch-1.0 finds the elements'
 	echo 'make clean                 remove build/ and demo/'
+	echo 'JOBS=n limits how many files are compiled at a time, LIBTORCH=prefix takes another LibTorch.'
 
 # A prefix that is not the configured one (new pins, LIBTORCH=) is configured again.
 build:
@@ -34,7 +35,7 @@ build:
 	elif [ "$$(cat $(BUILD)/.libtorch 2>/dev/null)" != '$(PREFIX)' ]; then \
 	  meson setup --reconfigure $(BUILD) -Dlibtorch='$(PREFIX)' && echo '$(PREFIX)' >$(BUILD)/.libtorch; \
 	fi
-	ninja -C $(BUILD) | { grep -v -e '^ninja: Entering' -e '^ninja: no work' || true; }; exit $${PIPESTATUS[0]}
+	ninja -C $(BUILD) $(JOBS:%=-j%) | { grep -v -e '^ninja: Entering' -e '^ninja: no work' || true; }; exit $${PIPESTATUS[0]}
 
 demo: build
 	.ci/setup demo

@@ -232,8 +232,8 @@ bool encode(const Options& options, const std::string& wav, const std::string& f
 
 bool decode(const Options& options, const std::string& file, const Caps& caps, const std::string& wav, Run* run) {
   return run_codec(
-      "filesrc name=from ! capsfilter name=codes ! mimiparse ! mimidec name=codec ! audioconvert ! "
-      "wavenc ! filesink name=to",
+      "filesrc name=from ! capsfilter name=codes ! mimiparse ! mimidec name=codec ! "
+      "audio/x-raw,format=S16LE ! wavenc ! filesink name=to",
       options, file, wav, &caps, "cannot decode", run, nullptr);
 }
 
@@ -282,8 +282,8 @@ int main(int argc, char** argv) {
   Options options;
   gchar *input = nullptr, *model = nullptr, *output = nullptr;
   const GOptionEntry entries[] = {
-      {"input", 'i', 0, G_OPTION_ARG_STRING, &input, "A sound file or a URI", "FILE"},
-      {"model", 'm', 0, G_OPTION_ARG_STRING, &model, "A model's directory or hub id", "MODEL"},
+      {"input", 'i', 0, G_OPTION_ARG_FILENAME, &input, "A sound file or a URI", "FILE"},
+      {"model", 'm', 0, G_OPTION_ARG_FILENAME, &model, "A model's directory or hub id", "MODEL"},
       {"codebooks", 'k', 0, G_OPTION_ARG_INT, &options.codebooks, "Codebooks per frame, 1 to 32", "K"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "The folder to write to (default: here)", "DIRECTORY"},
       {}};

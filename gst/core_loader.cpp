@@ -8,8 +8,6 @@
 #include <cstring>
 #include <mutex>
 #include <string>
-#include <system_error>
-#include <thread>
 #include <vector>
 
 #include "elf_file.h"
@@ -174,6 +172,8 @@ const MoshiCoreApi* Find(MoshiError& error) {
   return nullptr;
 }
 
+gpointer FindOnThread(gpointer error) { return const_cast<MoshiCoreApi*>(Find(*static_cast<MoshiError*>(error))); }
+
 }  // namespace
 
 const MoshiCoreApi* LoadCore(MoshiError& error) {
@@ -181,13 +181,16 @@ const MoshiCoreApi* LoadCore(MoshiError& error) {
   static const MoshiCoreApi* api = nullptr;
   std::lock_guard lock(mutex);
   if (api != nullptr) return api;
-  try {
-    // On a thread of its own: LibTorch's and OpenMP's static initializers leave per-thread state behind, which must
-    // not end up in the application's thread.
-    std::thread([&] { api = Find(error); }).join();
-  } catch (const std::system_error& failure) {
+  // On a thread of its own: LibTorch's and OpenMP's static initializers leave per-thread state behind, which must not
+  // end up in the application's thread.
+  GError* failure = nullptr;
+  GThread* thread = g_thread_try_new("moshi-core", FindOnThread, &error, &failure);
+  if (thread != nullptr) {
+    api = static_cast<const MoshiCoreApi*>(g_thread_join(thread));
+  } else {
     Fail(error, MOSHI_ERR_INTERNAL, "No thread can be started to load the inference core. Close other programs.",
-         failure.what());
+         failure->message);
+    g_error_free(failure);
   }
   return api;
 }

@@ -38,8 +38,10 @@ void Decoder::Start() {
   ForgetQueue();
   gst_audio_info_init(&output_);
   model_checked_ = skipping_ = refused_ = false;
-  // The base class forgets this setting in every start.
+  // The base class forgets these settings before every start.
   gst_audio_decoder_set_plc_aware(element_, TRUE);
+  batch_ = MAX(batch_wanted_.load(), 1);
+  UpdateLatency();
 }
 
 void Decoder::Stop() {
@@ -116,8 +118,10 @@ GstFlowReturn Decoder::HandleFrame(GstBuffer* buffer) {
   if (buffer == nullptr) return DecodeQueue();
   if (SkipWhileLoading()) return gst_audio_decoder_finish_frame(element_, nullptr, 1);
   GstFlowReturn flow = gst_buffer_get_size(buffer) == 0 ? QueueConcealment(buffer) : Queue(buffer);
-  const bool forward = element_->input_segment.rate > 0.0;
-  if (flow == GST_FLOW_OK && (!forward || kinds_.size() >= static_cast<gsize>(batch_.load()))) flow = DecodeQueue();
+  // Backwards, the base class wants output for each input; in a segment seek, upstream tells of the end at once.
+  const GstSegment& segment = element_->input_segment;
+  const bool alone = segment.rate < 0.0 || (segment.flags & GST_SEGMENT_FLAG_SEGMENT) != 0;
+  if (flow == GST_FLOW_OK && (alone || kinds_.size() >= static_cast<gsize>(batch_.load()))) flow = DecodeQueue();
   return flow;
 }
 
@@ -139,6 +143,8 @@ bool Decoder::SkipWhileLoading() {
 }
 
 GstFlowReturn Decoder::Queue(GstBuffer* buffer) {
+  // Giving up on it below lets the base class drop its reference.
+  BufferPtr keep(gst_buffer_ref(buffer));
   BufferMap map(buffer, GST_MAP_READ);
   if (!map) return BadData("The buffer cannot be read.");
   const gsize frame_bytes = format_.frame_bytes();

@@ -95,7 +95,7 @@ gboolean Decoder::SinkEvent(GstEvent* event) {
       session_.Reset();
       break;
     case GST_EVENT_SEGMENT:
-      if (RefuseSegment(event)) return FALSE;
+      if (RefuseSegment(event)) return TRUE;  // or it would come again with every buffer
       break;
     default:
       break;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "mimienc.h"
 #include "notices.h"
@@ -13,6 +14,28 @@ namespace gstmoshi {
 namespace {
 
 constexpr char kEncoderTag[] = "gst-moshi mimienc " PACKAGE_VERSION;
+
+// The input's bytes need not be aligned. Both return the number of samples that are no numbers, and make them silence.
+gsize ReadS16(const guint8* bytes, gsize samples, float* out) {
+  for (gsize i = 0; i < samples; ++i) {
+    gint16 sample;
+    std::memcpy(&sample, bytes + i * sizeof sample, sizeof sample);
+    out[i] = sample / 32768.0f;
+  }
+  return 0;
+}
+
+gsize ReadF32(const guint8* bytes, gsize samples, float* out) {
+  gsize nonfinite = 0;
+  for (gsize i = 0; i < samples; ++i) {
+    float sample;
+    std::memcpy(&sample, bytes + i * sizeof sample, sizeof sample);
+    const bool finite = std::isfinite(sample);
+    out[i] = finite ? sample : 0.0f;
+    nonfinite += !finite;
+  }
+  return nonfinite;
+}
 
 void OnLoaded(GstElement* element) { gst_mimi_enc_get_encoder(element)->UpdateLatency(); }
 
@@ -36,6 +59,9 @@ void Encoder::Start() {
   refused_ = skipping_ = warned_nonfinite_ = false;
   renegotiate_ = false;
   gst_audio_info_init(&input_);
+  // What is known before the caps: the base class has forgotten it.
+  batch_ = MAX(batch_wanted_.load(), 1);
+  UpdateLatency();
   started_ = true;
 }
 
@@ -183,31 +209,26 @@ void Encoder::StartAfresh() {
 
 GstFlowReturn Encoder::HandleFrame(GstBuffer* buffer) {
   if (buffer == nullptr) return EncodeBatch();
-  Collect(buffer);
-  return static_cast<int>(lengths_.size()) >= batch_ ? EncodeBatch() : GST_FLOW_OK;
+  if (!Collect(buffer)) {
+    GST_ELEMENT_ERROR(element_, STREAM, ENCODE, ("A buffer of the input cannot be read."), (nullptr));
+    return GST_FLOW_ERROR;
+  }
+  // In a segment seek, upstream tells of the end at once: nothing is kept back.
+  const bool alone = (element_->input_segment.flags & GST_SEGMENT_FLAG_SEGMENT) != 0;
+  return alone || static_cast<int>(lengths_.size()) >= batch_ ? EncodeBatch() : GST_FLOW_OK;
 }
 
-void Encoder::Collect(GstBuffer* buffer) {
+bool Encoder::Collect(GstBuffer* buffer) {
   BufferMap map(buffer, GST_MAP_READ);
-  if (!map) return;
+  if (!map) return false;
   // Not input_: while the base class drains for new caps, the old ones still hold.
   const GstAudioInfo* info = gst_audio_encoder_get_audio_info(element_);
   const gsize samples = map.size() / GST_AUDIO_INFO_BPF(info);
   const gsize begin = pcm_.size();
   const gsize frame = model_.facts().frame_samples;
   pcm_.resize(begin + MAX(frame, samples), 0.0f);
-  guint64 nonfinite = 0;
-  if (GST_AUDIO_INFO_FORMAT(info) == GST_AUDIO_FORMAT_S16LE) {
-    const auto* in = reinterpret_cast<const gint16*>(map.data());
-    for (gsize i = 0; i < samples; ++i) pcm_[begin + i] = in[i] / 32768.0f;
-  } else {
-    const auto* in = reinterpret_cast<const float*>(map.data());
-    for (gsize i = 0; i < samples; ++i) {
-      const bool finite = std::isfinite(in[i]);
-      pcm_[begin + i] = finite ? in[i] : 0.0f;
-      nonfinite += !finite;
-    }
-  }
+  const bool s16 = GST_AUDIO_INFO_FORMAT(info) == GST_AUDIO_FORMAT_S16LE;
+  const gsize nonfinite = s16 ? ReadS16(map.data(), samples, &pcm_[begin]) : ReadF32(map.data(), samples, &pcm_[begin]);
   lengths_.push_back(static_cast<int>(samples));
   {
     std::lock_guard lock(stats_mutex_);
@@ -219,8 +240,9 @@ void Encoder::Collect(GstBuffer* buffer) {
     GST_ELEMENT_WARNING(element_, STREAM, ENCODE,
                         ("The input holds samples that are no numbers (NaN or infinite); they are encoded as silence. "
                          "Look at the element that makes them."),
-                        ("%" G_GUINT64_FORMAT " in this frame", nonfinite));
+                        ("%" G_GSIZE_FORMAT " in this frame", nonfinite));
   }
+  return true;
 }
 
 GstFlowReturn Encoder::Choose() {

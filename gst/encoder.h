@@ -54,11 +54,11 @@ class Encoder {
   GstFlowReturn MoveTo(GstClockTime time, bool discont);
   GstFlowReturn FeedSilence(guint64 samples);
   void Gap(GstEvent* event);
-  void ForwardGap(GstEvent* event);
+  void ForwardNow(GstEvent* event);
   void Drain();
   void StartAfresh();
   void ForgetStream();
-  void Collect(GstBuffer* buffer);
+  bool Collect(GstBuffer* buffer);
   GstFlowReturn Choose();
   GstFlowReturn EncodeBatch();
   BufferPtr FrameBuffer(const uint16_t* codes, int samples);

@@ -35,11 +35,15 @@ gboolean Encoder::SinkEvent(GstEvent* event) {
       break;
     }
     case GST_EVENT_SEGMENT:
-      if (RefuseSegment(event)) return FALSE;
+      if (RefuseSegment(event)) return TRUE;  // or it would come again with every buffer
       break;
     case GST_EVENT_GAP:
       if (!GST_AUDIO_INFO_IS_VALID(&input_)) break;
       Gap(event);
+      return TRUE;
+    case GST_EVENT_SEGMENT_DONE:
+      Drain();
+      ForwardNow(event);
       return TRUE;
     default:
       break;
@@ -68,7 +72,7 @@ bool Encoder::RefuseSegment(GstEvent* event) {
 void Encoder::Gap(GstEvent* event) {
   GstClockTime time, duration;
   gst_event_parse_gap(event, &time, &duration);
-  if (refused_ || !GST_CLOCK_TIME_IS_VALID(time) || !GST_CLOCK_TIME_IS_VALID(duration)) return ForwardGap(event);
+  if (refused_ || !GST_CLOCK_TIME_IS_VALID(time) || !GST_CLOCK_TIME_IS_VALID(duration)) return ForwardNow(event);
   if (SkipWhileLoading(time, duration) || MoveTo(time, false) != GST_FLOW_OK) return gst_event_unref(event);
   if (duration <= kLongestHole) {
     gst_event_unref(event);
@@ -78,12 +82,12 @@ void Encoder::Gap(GstEvent* event) {
   Drain();
   StartAfresh();
   timeline_.Anchor(time + duration);
-  ForwardGap(event);
+  ForwardNow(event);
 }
 
 // At once where downstream has all that comes before it: the base class would keep it until the next frame, and sinks
 // would wait for as long.
-void Encoder::ForwardGap(GstEvent* event) {
+void Encoder::ForwardNow(GstEvent* event) {
   EventPtr mine(gst_pad_get_sticky_event(sinkpad_, GST_EVENT_SEGMENT, 0));
   EventPtr theirs(gst_pad_get_sticky_event(srcpad_, GST_EVENT_SEGMENT, 0));
   if (mine && mine == theirs && lengths_.empty())

@@ -54,13 +54,13 @@ const char* NameOf(Activity activity) {
 
 }  // namespace
 
-void PostCoreError(GstElement* element, const MoshiError& error, Activity activity) {
+void PostCoreError(GstElement* element, const MoshiError& error, Activity activity, const std::string& context) {
   const Kind kind = KindOf(error.status, activity);
   GstStructure* details = gst_structure_new("moshi-core-error", "status", G_TYPE_INT, static_cast<gint>(error.status),
                                             "activity", G_TYPE_STRING, NameOf(activity), nullptr);
-  const char* debug = error.detail[0] != '\0' ? error.detail : "the core gave no further detail";
+  const std::string debug = error.detail[0] != '\0' ? error.detail + ("; " + context) : context;
   gst_element_message_full_with_details(element, GST_MESSAGE_ERROR, kind.domain, kind.code, g_strdup(error.message),
-                                        g_strdup(debug), __FILE__, GST_FUNCTION, __LINE__, details);
+                                        g_strdup(debug.c_str()), __FILE__, GST_FUNCTION, __LINE__, details);
 }
 
 }  // namespace gstmoshi

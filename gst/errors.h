@@ -4,6 +4,8 @@
 
 #include <gst/gst.h>
 
+#include <string>
+
 #include "moshi/core.h"
 
 namespace gstmoshi {
@@ -18,7 +20,10 @@ inline MoshiError EmptyError() {
 /** What the element was doing; with the status it chooses the message's domain and code. */
 enum class Activity { kLoadCore, kLoad, kEncode, kDecode };
 
-/** Posts `error` as an ERROR message; its details carry `status` (int) and `activity` for programs. */
-void PostCoreError(GstElement* element, const MoshiError& error, Activity activity);
+/**
+ * Posts `error` as an ERROR message; its details carry `status` (int) and `activity` for programs. `context` goes into
+ * the debug text.
+ */
+void PostCoreError(GstElement* element, const MoshiError& error, Activity activity, const std::string& context);
 
 }  // namespace gstmoshi

@@ -147,7 +147,9 @@ gboolean SrcQuery(GstAudioEncoder* element, GstQuery* query) {
   if (GST_QUERY_TYPE(query) != GST_QUERY_CAPS) return GST_AUDIO_ENCODER_CLASS(parent_class)->src_query(element, query);
   GstCaps* filter;
   gst_query_parse_caps(query, &filter);
-  const int codebooks = CLAMP(Of(element)->codebooks(), 0, gstmoshi::kMaxCodebooks);
+  // What cannot be is told at READY; it must not keep the pads from linking before.
+  const int wanted = Of(element)->codebooks();
+  const int codebooks = wanted >= 1 && wanted <= gstmoshi::kMaxCodebooks ? wanted : 0;
   CapsPtr caps = gstmoshi::CodesCapsOf(Of(element)->model().facts(), codebooks);
   if (filter != nullptr) caps.reset(gst_caps_intersect_full(filter, caps.get(), GST_CAPS_INTERSECT_FIRST));
   gst_query_set_caps_result(query, caps.get());

@@ -41,8 +41,9 @@ using gstmoshi::Parser;
 enum Property : guint { kPropLeadIn = 1 };
 constexpr int kLeadIn = 25;
 
-GstStaticPadTemplate sink_template =
-    GST_STATIC_PAD_TEMPLATE("sink", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS(MOSHI_CAPS_MIMI("{ true, false }")));
+GstStaticPadTemplate sink_template = GST_STATIC_PAD_TEMPLATE(
+    "sink", GST_PAD_SINK, GST_PAD_ALWAYS,
+    GST_STATIC_CAPS(MOSHI_CAPS_MIMI("true") "; audio/x-mimi, codebooks = (int) [ 1, 32 ], framed = (boolean) false"));
 GstStaticPadTemplate src_template =
     GST_STATIC_PAD_TEMPLATE("src", GST_PAD_SRC, GST_PAD_ALWAYS, GST_STATIC_CAPS(MOSHI_CAPS_MIMI("true")));
 
@@ -85,7 +86,10 @@ gboolean Convert(GstBaseParse* element, GstFormat from, gint64 value, GstFormat 
   return Of(element)->Convert(from, value, to, *result);
 }
 
+GstFlowReturn Chain(GstPad*, GstObject* parent, GstBuffer* buffer) { return Of(parent)->Chain(buffer); }
+
 gboolean SinkEvent(GstBaseParse* element, GstEvent* event) {
+  if (GST_EVENT_TYPE(event) == GST_EVENT_GAP) Of(element)->BeforeGap();
   if (GST_EVENT_TYPE(event) != GST_EVENT_SEGMENT) return GST_BASE_PARSE_CLASS(parent_class)->sink_event(element, event);
   GstSegment segment;
   gst_event_copy_segment(event, &segment);
@@ -113,6 +117,7 @@ gboolean SrcQuery(GstBaseParse* element, GstQuery* query) {
       return TRUE;
     }
   }
+  if (GST_QUERY_TYPE(query) == GST_QUERY_SEEKING && Of(element)->AnswerSeeking(query)) return TRUE;
   return GST_BASE_PARSE_CLASS(parent_class)->src_query(element, query);
 }
 
@@ -123,6 +128,7 @@ static void gst_mimi_parse_init(GstMimiParse* self) {
   // Caps that leave fields out are taken; see the documentation above.
   GST_PAD_SET_ACCEPT_INTERSECT(GST_BASE_PARSE_SINK_PAD(self));
   GST_PAD_SET_ACCEPT_TEMPLATE(GST_BASE_PARSE_SINK_PAD(self));
+  gst_pad_set_chain_function(GST_BASE_PARSE_SINK_PAD(self), GST_DEBUG_FUNCPTR(Chain));
 }
 
 static void gst_mimi_parse_finalize(GObject* object) {

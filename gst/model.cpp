@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "model.h"
 
-#include <system_error>
-
 #include "core_loader.h"
 #include "errors.h"
 
@@ -21,13 +19,13 @@ std::string OrEmpty(const char* text) { return text != nullptr ? text : ""; }
 
 bool Model::Open() {
   Close();
+  opened_ = settings_.choice();
   MoshiError error = EmptyError();
   api_ = LoadCore(error);
   if (api_ == nullptr) {
-    PostCoreError(element_, error, Activity::kLoadCore);
+    PostCoreError(element_, error, Activity::kLoadCore, Context());
     return false;
   }
-  opened_ = settings_.choice();
   MoshiEngineConfig config{};
   config.size = sizeof config;
   config.model = OrNull(opened_.model);
@@ -42,27 +40,27 @@ bool Model::Open() {
   if (api_->engine_open(&config, &engine_, &error) != MOSHI_OK) {
     engine_ = nullptr;
     SetPhase(Phase::kClosed);
-    PostCoreError(element_, error, Activity::kLoad);
+    PostCoreError(element_, error, Activity::kLoad, Context());
     return false;
   }
   ReadFacts();
   PostProgress(GST_PROGRESS_TYPE_START, "Loading " + facts().mimi_file, 0);
-  try {
-    watcher_ = std::thread(&Model::Watch, this);
-  } catch (const std::system_error& failure) {
-    PostProgress(GST_PROGRESS_TYPE_ERROR, "No thread can be started", 0);
-    GST_ELEMENT_ERROR(element_, RESOURCE, FAILED, ("No thread can be started to load the model. Close other programs."),
-                      ("%s", failure.what()));
-    Close();
-    return false;
-  }
-  return true;
+  GError* failure = nullptr;
+  watcher_ = g_thread_try_new("moshi-load", &Model::Watch, this, &failure);
+  if (watcher_ != nullptr) return true;
+  PostProgress(GST_PROGRESS_TYPE_ERROR, "No thread can be started", 0);
+  GST_ELEMENT_ERROR(element_, RESOURCE, FAILED, ("No thread can be started to load the model. Close other programs."),
+                    ("%s", failure->message));
+  g_error_free(failure);
+  Close();
+  return false;
 }
 
 void Model::Close() {
   if (engine_ == nullptr) return;
   api_->engine_cancel(engine_);
-  if (watcher_.joinable()) watcher_.join();
+  if (watcher_ != nullptr) g_thread_join(watcher_);
+  watcher_ = nullptr;
   api_->engine_close(engine_);
   engine_ = nullptr;
   {
@@ -73,8 +71,18 @@ void Model::Close() {
 }
 
 bool Model::ReopenIfChanged() {
-  if (engine_ != nullptr && opened_ == settings_.choice()) return true;
-  return Open();
+  bool failed;
+  {
+    std::lock_guard lock(mutex_);
+    failed = phase_ == Phase::kFailed;
+  }
+  return (engine_ != nullptr && !failed && opened_ == settings_.choice()) || Open();
+}
+
+std::string Model::Context() const {
+  auto or_unset = [](const std::string& text) { return text.empty() ? std::string("(unset)") : text; };
+  return "properties: model=" + or_unset(opened_.model) + " weights=" + or_unset(opened_.weights) +
+         " device=" + or_unset(opened_.device) + " threads=" + std::to_string(opened_.threads);
 }
 
 void Model::Interrupt(Interruption reason) {
@@ -117,7 +125,8 @@ GstStructure* Model::Info() {
                     "codebooks", G_TYPE_INT, facts.codebooks, "cardinality", G_TYPE_INT, facts.cardinality, "device",
                     G_TYPE_STRING, facts.device.c_str(), "kernels", G_TYPE_STRING, facts.kernels.c_str(), "threads",
                     G_TYPE_INT, facts.threads, "processing-time", G_TYPE_UINT64, facts.processing, "core-version",
-                    G_TYPE_STRING, api_->version, "backend-version", G_TYPE_STRING, api_->backend_version, nullptr);
+                    G_TYPE_STRING, facts.core_version.c_str(), "backend-version", G_TYPE_STRING,
+                    facts.backend_version.c_str(), nullptr);
   return info;
 }
 
@@ -135,7 +144,8 @@ void Model::OnProgress(void* user, double fraction, const char* stage) {
     if (!self->announced_ || percent >= 100 || percent < self->percent_ + kProgressStep) return;
     self->percent_ = percent;
   }
-  self->PostProgress(GST_PROGRESS_TYPE_CONTINUE, "Loading: " + OrEmpty(stage), percent);
+  self->PostProgress(GST_PROGRESS_TYPE_CONTINUE, "Loading: " + OrEmpty(stage) + ", " + std::to_string(percent) + " %",
+                     percent);
 }
 
 void Model::PostProgress(GstProgressType type, const std::string& text, gint percent) {
@@ -152,7 +162,12 @@ void Model::SetAnnounced(bool announced) {
   percent_ = 0;
 }
 
-void Model::Watch() {
+gpointer Model::Watch(gpointer user) {
+  static_cast<Model*>(user)->EndLoad();
+  return nullptr;
+}
+
+void Model::EndLoad() {
   MoshiError error = EmptyError();
   const MoshiStatus status = api_->engine_wait(engine_, MOSHI_FOREVER, &error);
   const std::string file = facts().mimi_file;
@@ -166,7 +181,7 @@ void Model::Watch() {
     PostProgress(GST_PROGRESS_TYPE_CANCELED, "Canceled loading " + file, 0);
   } else {
     // The precise error comes before those that its consequences cause.
-    PostCoreError(element_, error, Activity::kLoad);
+    PostCoreError(element_, error, Activity::kLoad, Context());
     PostProgress(GST_PROGRESS_TYPE_ERROR, error.message, 0);
     SetPhase(Phase::kFailed);
   }
@@ -187,6 +202,8 @@ void Model::ReadFacts() {
                       .sha256 = OrEmpty(info.mimi_sha256),
                       .device = OrEmpty(info.device),
                       .kernels = OrEmpty(info.kernels),
+                      .core_version = OrEmpty(api_->version),
+                      .backend_version = OrEmpty(api_->backend_version),
                       .bytes = info.mimi_bytes,
                       .rate = info.sample_rate,
                       .frame_samples = info.frame_samples,

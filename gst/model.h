@@ -7,7 +7,6 @@
 #include <condition_variable>
 #include <mutex>
 #include <string>
-#include <thread>
 
 #include "model_settings.h"
 #include "moshi/core.h"
@@ -16,7 +15,7 @@ namespace gstmoshi {
 
 /** What is known of an opened model, copied so that it outlives the engine. */
 struct ModelFacts {
-  std::string model_path, mimi_file, sha256, device, kernels;
+  std::string model_path, mimi_file, sha256, device, kernels, core_version, backend_version;
   guint64 bytes = 0;
   gint rate = 0;           ///< Hz; 0: no model is open
   gint frame_samples = 0;  ///< samples per frame
@@ -57,7 +56,7 @@ class Model {
   bool Open();
   /** Cancels a load that is under way. Sessions must be closed before. */
   void Close();
-  /** Opens again if the choice of the model has changed since. */
+  /** Opens again if the choice of the model has changed since, or if the load failed. */
   bool ReopenIfChanged();
 
   /** Ends WaitLoaded with FLUSHING, now and until Resume for the same reason. */
@@ -75,6 +74,9 @@ class Model {
   /** Time that computing `frames` frames adds to the latency: the property, or the measurement. */
   GstClockTime ProcessingLatency(gint frames);
 
+  /** The properties that chose the model, for the debug text of errors. */
+  std::string Context() const;
+
   const MoshiCoreApi* api() const { return api_; }
   MoshiEngine* engine() const { return engine_; }
 
@@ -84,7 +86,8 @@ class Model {
   static void OnProgress(void* self, double fraction, const char* stage);
   void PostProgress(GstProgressType type, const std::string& text, gint percent);
   void SetAnnounced(bool announced);
-  void Watch();
+  static gpointer Watch(gpointer self);
+  void EndLoad();
   void ReadFacts();
   void SetPhase(Phase phase);
 
@@ -96,7 +99,7 @@ class Model {
   const MoshiCoreApi* api_ = nullptr;
   MoshiEngine* engine_ = nullptr;
   ModelChoice opened_;
-  std::thread watcher_;
+  GThread* watcher_ = nullptr;  ///< waits for the load to end
 
   std::mutex mutex_;  ///< guards what follows; nothing is posted or called while it is held
   std::condition_variable changed_;

@@ -38,14 +38,17 @@ BufferPtr HeadOf(const GstCaps* caps) {
 }  // namespace
 
 Parser::Parser(GstBaseParse* element)
-    : element_(element), sinkpad_(GST_BASE_PARSE_SINK_PAD(element)), srcpad_(GST_BASE_PARSE_SRC_PAD(element)) {}
+    : element_(element),
+      sinkpad_(GST_BASE_PARSE_SINK_PAD(element)),
+      srcpad_(GST_BASE_PARSE_SRC_PAD(element)),
+      base_chain_(GST_PAD_CHAINFUNC(sinkpad_)) {}
 
 void Parser::Start() {
   ObjectLock lock(element_);
   input_.reset();
   output_.reset();
   head_.reset();
-  timed_ = warned_left_over_ = false;
+  timed_ = through_ = warned_left_over_ = false;
 }
 
 bool Parser::SetFormat(const GstCaps* caps) {
@@ -67,13 +70,21 @@ bool Parser::SetFormat(const GstCaps* caps) {
   gst_base_parse_set_frame_rate(element_, format->framerate_num, format->framerate_den, lead_in_, 0);
   gst_base_parse_set_syncable(element_, TRUE);
   gst_base_parse_merge_tags(element_, MakeTags(*format, nullptr).get(), GST_TAG_MERGE_REPLACE);
-  gst_base_parse_set_passthrough(element_, timed_ && format->framed);
+  ChooseWay();
   return true;
 }
 
 void Parser::SetSegment(const GstSegment& segment) {
   timed_ = segment.format == GST_FORMAT_TIME;
-  gst_base_parse_set_passthrough(element_, timed_ && input_ && input_->framed);
+  next_time_ = timed_ ? segment.start : GST_CLOCK_TIME_NONE;
+  ChooseWay();
+}
+
+void Parser::ChooseWay() {
+  gboolean refused = FALSE;
+  g_object_get(element_, "disable-passthrough", &refused, nullptr);
+  through_ = timed_ && input_ && input_->framed && !refused;
+  gst_base_parse_set_passthrough(element_, through_);
 }
 
 // In pull mode no caps events come: the peer, for example a capsfilter, is asked instead.
@@ -89,23 +100,36 @@ bool Parser::FindFormat() {
     GstStructure* structure = gst_caps_get_structure(caps.get(), 0);
     gint codebooks;
     if (!gst_structure_get_int(structure, "codebooks", &codebooks)) return SetFormat(caps.get());
-    gst_structure_fixate_field_nearest_int(structure, "rate", 24000);
-    gst_structure_fixate_field_nearest_fraction(structure, "framerate", 25, 2);
-    gst_structure_fixate_field_nearest_int(structure, "cardinality", 2048);
+    // What is open is Mimi's own, as for a field that is not there.
+    for (const char* field : {"rate", "framerate", "cardinality"}) {
+      const GValue* value = gst_structure_get_value(structure, field);
+      if (value != nullptr && !gst_value_is_fixed(value)) gst_structure_remove_field(structure, field);
+    }
     caps.reset(gst_caps_fixate(caps.release()));
   }
   return SetFormat(caps.get());
 }
 
+// Of a byte stream only the number of codebooks is asked for, so that caps with just that are fixed.
 CapsPtr Parser::SinkCaps() {
   CapsPtr known(gst_pad_get_pad_template_caps(sinkpad_));
   CapsPtr taken(gst_pad_peer_query_caps(srcpad_, nullptr));
   if (gst_caps_is_any(taken.get())) return known;
-  taken.reset(gst_caps_make_writable(taken.release()));
-  for (guint i = 0; i < gst_caps_get_size(taken.get()); ++i)
-    gst_structure_remove_fields(gst_caps_get_structure(taken.get(), i), "stream-format", "framed", "streamheader",
-                                "codec_data", nullptr);
-  return CapsPtr(gst_caps_intersect_full(taken.get(), known.get(), GST_CAPS_INTERSECT_FIRST));
+  CapsPtr result(gst_caps_new_empty());
+  for (const char* framed : {"true", "false"}) {
+    CapsPtr limits(gst_caps_copy(taken.get()));
+    for (guint i = 0; i < gst_caps_get_size(limits.get()); ++i) {
+      GstStructure* structure = gst_caps_get_structure(limits.get(), i);
+      gst_structure_remove_fields(structure, "stream-format", "framed", "streamheader", "codec_data", nullptr);
+      if (g_str_equal(framed, "true")) continue;
+      gst_structure_remove_fields(structure, "rate", "channels", "framerate", "cardinality", "model", nullptr);
+    }
+    StringPtr text(g_strdup_printf("audio/x-mimi, framed = (boolean) %s", framed));
+    CapsPtr kind(gst_caps_from_string(text.get()));
+    CapsPtr of_kind(gst_caps_intersect(known.get(), kind.get()));
+    gst_caps_append(result.get(), gst_caps_intersect_full(limits.get(), of_kind.get(), GST_CAPS_INTERSECT_FIRST));
+  }
+  return result;
 }
 
 bool Parser::ChooseOutput() {
@@ -206,27 +230,45 @@ BufferPtr Parser::Relaid(const guint8* bytes, gsize frames) {
   return buffer;
 }
 
-GstFlowReturn Parser::BeforePush(GstBaseParseFrame* frame) {
-  frame->flags |= GST_BASE_PARSE_FRAME_FLAG_CLIP;
-  const bool through = timed_ && input_ && input_->framed;
-  if (!through) return GST_FLOW_OK;
-  if (IsHead(frame->buffer)) return GST_BASE_PARSE_FLOW_DROPPED;
-  frame->flags &= ~GST_BASE_PARSE_FRAME_FLAG_CLIP;
-  const GstFlowReturn flow = FollowDownstream();
-  if (flow != GST_FLOW_OK || output_->layout == input_->layout) return flow;
-  BufferMap map(frame->buffer, GST_MAP_READ);
+GstFlowReturn Parser::Chain(GstBuffer* buffer) {
+  BufferPtr owned(buffer);
+  if (through_) {
+    const GstFlowReturn flow = FollowDownstream();
+    if (flow != GST_FLOW_OK) return flow;
+    owned = Converted(std::move(owned));
+    if (!owned) return GST_FLOW_ERROR;
+  }
+  return base_chain_(sinkpad_, GST_OBJECT(element_), owned.release());
+}
+
+void Parser::BeforeGap() {
+  if (through_) FollowDownstream();
+}
+
+BufferPtr Parser::Converted(BufferPtr buffer) {
+  if (output_->layout == input_->layout) return buffer;
+  BufferMap map(buffer.get(), GST_MAP_READ);
   if (!map || map.size() % input_->frame_bytes() != 0) {
     GST_ELEMENT_ERROR(element_, STREAM, DECODE,
                       ("A buffer of %" G_GSIZE_FORMAT " bytes is not a whole number of frames of %" G_GSIZE_FORMAT
                        " bytes. The codes are damaged, or codebooks or stream-format in the caps is wrong.",
-                       gst_buffer_get_size(frame->buffer), input_->frame_bytes()),
+                       gst_buffer_get_size(buffer.get()), input_->frame_bytes()),
                       (nullptr));
-    return GST_FLOW_ERROR;
+    return nullptr;
   }
   BufferPtr relaid = Relaid(map.data(), map.size() / input_->frame_bytes());
-  if (!relaid) return GST_FLOW_ERROR;
-  gst_buffer_copy_into(relaid.get(), frame->buffer, GST_BUFFER_COPY_METADATA, 0, -1);
-  frame->out_buffer = relaid.release();
+  if (relaid) gst_buffer_copy_into(relaid.get(), buffer.get(), GST_BUFFER_COPY_METADATA, 0, -1);
+  return relaid;
+}
+
+GstFlowReturn Parser::BeforePush(GstBaseParseFrame* frame) {
+  // The base class makes data of the head in the caps; that of a byte stream is skipped earlier.
+  if (through_) return IsHead(frame->buffer) ? GST_BASE_PARSE_FLOW_DROPPED : GST_FLOW_OK;
+  frame->flags |= GST_BASE_PARSE_FRAME_FLAG_CLIP;
+  if (!timed_) return GST_FLOW_OK;
+  // Upstream has time, but need not have said it; then it goes on from the segment's start.
+  if (!GST_BUFFER_PTS_IS_VALID(frame->buffer)) GST_BUFFER_PTS(frame->buffer) = next_time_;
+  next_time_ = GST_BUFFER_PTS(frame->buffer) + input_->FrameTime(1);
   return GST_FLOW_OK;
 }
 
@@ -268,6 +310,20 @@ std::optional<gint64> Parser::ByteDuration() {
   if (timed_ || !gst_pad_peer_query_duration(sinkpad_, GST_FORMAT_BYTES, &bytes)) return std::nullopt;
   if (!Convert(GST_FORMAT_BYTES, bytes, GST_FORMAT_TIME, duration)) return std::nullopt;
   return duration;
+}
+
+// The base class knows only once it has sent a frame; decoders ask before that.
+bool Parser::AnswerSeeking(GstQuery* query) {
+  GstFormat format;
+  gst_query_parse_seeking(query, &format, nullptr, nullptr, nullptr);
+  const std::optional<gint64> duration = ByteDuration();
+  if (format != GST_FORMAT_TIME || !duration) return false;
+  QueryPtr bytes(gst_query_new_seeking(GST_FORMAT_BYTES));
+  gboolean seekable = FALSE;
+  if (!gst_pad_peer_query(sinkpad_, bytes.get())) return false;
+  gst_query_parse_seeking(bytes.get(), nullptr, &seekable, nullptr, nullptr);
+  if (seekable) gst_query_set_seeking(query, GST_FORMAT_TIME, TRUE, 0, *duration);
+  return seekable;
 }
 
 // The base class finds places by its index and reads on from there. An entry right where the lead-in begins makes it

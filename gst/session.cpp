@@ -68,7 +68,7 @@ GstFlowReturn Session::Submit(MoshiJob& job) {
 
 GstFlowReturn Session::Fail(const MoshiError& error) {
   if (error.status == MOSHI_ERR_CANCELLED) return GST_FLOW_FLUSHING;
-  PostCoreError(element_, error, kind_ == MOSHI_JOB_ENCODE ? Activity::kEncode : Activity::kDecode);
+  PostCoreError(element_, error, kind_ == MOSHI_JOB_ENCODE ? Activity::kEncode : Activity::kDecode, model_.Context());
   return GST_FLOW_ERROR;
 }
 

@@ -16,7 +16,7 @@ void copy_text(char (&out)[kRoom], std::string_view text) {
   if (length < text.size()) {
     while (length > 0 && (static_cast<unsigned char>(text[length]) & 0xC0u) == 0x80u) --length;
   }
-  std::memcpy(out, text.data(), length);
+  if (length > 0) std::memcpy(out, text.data(), length);
   out[length] = '\0';
 }
 

@@ -2,7 +2,9 @@
 // From exceptions to MoshiError: nothing thrown crosses the C boundary.
 #pragma once
 
+#include <cstring>
 #include <exception>
+#include <string>
 #include <string_view>
 
 #include "common/error.h"
@@ -27,6 +29,15 @@ MoshiStatus guarded(MoshiError* error, Fn&& fn) noexcept {
   } catch (...) {
     return handle_exception(error);
   }
+}
+
+/// An enumerator as a C caller wrote it: any number may be there, which C++ must not read as its enumeration.
+template <class Enum>
+int raw(const Enum& enumerator) {
+  static_assert(sizeof(Enum) == sizeof(int));
+  int number;
+  std::memcpy(&number, &enumerator, sizeof number);
+  return number;
 }
 
 [[noreturn]] inline void invalid(const std::string& message) { throw Error(MOSHI_ERR_INVALID_ARGUMENT, message); }

@@ -33,7 +33,7 @@ int64_t processing_ns(const Model& model, mimi::Direction direction) {
 
 MoshiEngineInfo describe(const Engine& engine) {
   const Model& model = *engine.model;
-  const ModelFacts& facts = model.facts();
+  const ModelFacts& facts = engine.facts;
   MoshiEngineInfo info = MOSHI_INIT(MoshiEngineInfo);
   info.model_path = facts.model_path.c_str();
   info.mimi_file = facts.mimi_file.c_str();

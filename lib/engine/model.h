@@ -39,9 +39,10 @@ struct Load {
 
 }  // namespace moshi::engine
 
-/// A caller's reference. All but `model` and the strings is guarded by the model's lock.
+/// A caller's reference. What changes is guarded by the model's lock.
 struct MoshiEngine {
   std::shared_ptr<moshi::engine::Model> model;
+  moshi::engine::ModelFacts facts;  ///< as this reference found them: another way may lead to the same model
   uint32_t roles = 0;
   MoshiProgressFn progress = nullptr;
   void* progress_user = nullptr;

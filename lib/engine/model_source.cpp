@@ -27,28 +27,28 @@ std::vector<std::string> default_directories() {
   return directories;
 }
 
-std::string identity_of(const std::string& path) {
-  struct stat status {};
-  if (stat(path.c_str(), &status) != 0) {
-    throw Error(MOSHI_ERR_READ, "the weight file \"" + path + "\" cannot be examined");
-  }
-  return std::to_string(status.st_dev) + "/" + std::to_string(status.st_ino) + "/" + std::to_string(status.st_size) +
-         "/" + std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec);
-}
-
 std::string canonical(const std::string& path) {
   std::error_code failed;
   const auto result = std::filesystem::canonical(path, failed);
   return failed ? path : result.string();
 }
 
+std::string identity_of(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) {
+    throw Error(MOSHI_ERR_READ, "the weight file \"" + path + "\" cannot be examined");
+  }
+  return canonical(path) + "/" + std::to_string(status.st_dev) + "/" + std::to_string(status.st_ino) + "/" +
+         std::to_string(status.st_size) + "/" + std::to_string(status.st_mtim.tv_sec) + "." +
+         std::to_string(status.st_mtim.tv_nsec);
+}
+
 class FileSource final : public ModelSource {
  public:
   explicit FileSource(const checkpoint::ModelFiles& files) {
-    facts_.model_path =
-        canonical(files.directory.empty() ? std::filesystem::absolute(files.mimi_weights).parent_path().string()
-                                          : files.directory);
-    facts_.mimi_file = canonical(files.mimi_weights);
+    facts_.mimi_file = std::filesystem::absolute(files.mimi_weights).string();
+    facts_.model_path = files.directory.empty() ? std::filesystem::path(facts_.mimi_file).parent_path().string()
+                                                : std::filesystem::absolute(files.directory).string();
     facts_.identity = identity_of(facts_.mimi_file);
     mimi_ = mimi::open_checkpoint(facts_.mimi_file, files.mimi_config);
     facts_.mimi_bytes = mimi_.file->file_bytes();
@@ -60,11 +60,12 @@ class FileSource final : public ModelSource {
   std::string sha256() const override { return mimi_.file->sha256(); }
 
   uint64_t weight_bytes(std::span<const mimi::Direction> directions) const override {
+    // Codebooks serve both directions and are kept once for each, in the form that it reads.
     uint64_t bytes = 0;
     for (const mimi::TensorSpec& tensor : mimi::expected_tensors(facts_.config)) {
-      const bool used = std::any_of(directions.begin(), directions.end(),
-                                    [&](mimi::Direction direction) { return mimi::used_by(tensor, direction); });
-      if (used) bytes += static_cast<uint64_t>(tensor.elements()) * sizeof(float);
+      const auto uses = std::count_if(directions.begin(), directions.end(),
+                                      [&](mimi::Direction direction) { return mimi::used_by(tensor, direction); });
+      bytes += static_cast<uint64_t>(uses) * static_cast<uint64_t>(tensor.elements()) * sizeof(float);
     }
     return bytes;
   }

@@ -22,9 +22,11 @@ struct ModelRequest {
 /// What is known of a model from its headers alone.
 struct ModelFacts {
   std::string model_path;  ///< the directory
-  std::string mimi_file;   ///< canonical path of the weight file
+  std::string mimi_file;   ///< the weight file as it was found
   uint64_t mimi_bytes = 0;
-  std::string identity;  ///< tells this very file from what may later lie at its path: inode, time, size
+  /// Of the weight file, the same whichever way leads to it: canonical path, and what tells this very file from one
+  /// that may lie there later (inode, time, size).
+  std::string identity;
   mimi::Config config;
 };
 

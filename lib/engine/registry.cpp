@@ -40,7 +40,7 @@ void check_roles(uint32_t roles) {
   }
 }
 
-MoshiPrecision resolve_precision(MoshiPrecision precision) {
+MoshiPrecision resolve_precision(int precision) {
   if (precision == MOSHI_PRECISION_AUTO || precision == MOSHI_PRECISION_F32) return MOSHI_PRECISION_F32;
   if (precision < MOSHI_PRECISION_AUTO || precision > MOSHI_PRECISION_INT4) {
     invalid("MoshiEngineConfig::precision is " + std::to_string(precision) + ": it is one of MoshiPrecision");
@@ -57,11 +57,11 @@ Backend resolve_backend(uint32_t number, const std::string& device) {
 }
 
 std::string key_of(const ModelFacts& facts, const Model::Identity& identity) {
-  std::string key = facts.mimi_file;
+  std::string key = facts.identity;
   // A NUL keeps fields apart: paths cannot hold it.
   for (const std::string& part :
-       {facts.identity, mimi::to_json(facts.config), identity.device,
-        std::to_string(static_cast<int>(identity.precision)), std::to_string(static_cast<int>(identity.backend))}) {
+       {mimi::to_json(facts.config), identity.device, std::to_string(static_cast<int>(identity.precision)),
+        std::to_string(static_cast<int>(identity.backend))}) {
     key += '\0';
     key += part;
   }
@@ -94,7 +94,7 @@ std::unique_ptr<Engine> open_engine(const MoshiEngineConfig& config) {
   }
   Model::Identity identity;
   identity.device = resolve_device(text(config.device));
-  identity.precision = resolve_precision(config.precision);
+  identity.precision = resolve_precision(raw(config.precision));
   identity.backend = resolve_backend(config.backend, identity.device);
   auto source = environment().open_source({text(config.model), text(config.weights)});
 
@@ -102,6 +102,7 @@ std::unique_ptr<Engine> open_engine(const MoshiEngineConfig& config) {
   engine->roles = config.roles;
   engine->progress = config.progress;
   engine->progress_user = config.progress_user;
+  engine->facts = source->facts();
   engine->model = find_or_make(source->facts(), identity, config.threads);
   engine->model->join(*engine, std::move(source));
   return engine;

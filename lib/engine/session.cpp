@@ -28,8 +28,9 @@ void check_config(uint32_t engine_roles, const MoshiSessionConfig& config) {
                 "this core has no language model sessions: MoshiSessionConfig::roles can be "
                 "MOSHI_ROLE_ENCODE and MOSHI_ROLE_DECODE");
   }
-  if (config.work_class != MOSHI_CLASS_LIVE && config.work_class != MOSHI_CLASS_FILE) {
-    invalid("MoshiSessionConfig::work_class is " + std::to_string(config.work_class) +
+  const int work_class = raw(config.work_class);
+  if (work_class != MOSHI_CLASS_LIVE && work_class != MOSHI_CLASS_FILE) {
+    invalid("MoshiSessionConfig::work_class is " + std::to_string(work_class) +
             ": it is MOSHI_CLASS_LIVE or MOSHI_CLASS_FILE");
   }
 }

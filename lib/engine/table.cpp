@@ -156,9 +156,12 @@ MoshiStatus submit(MoshiSession* session, MoshiJob* job, MoshiError* error) {
   return guarded(error, [&] {
     MoshiSession& target = required(session, "MoshiSession");
     MoshiJob& work = sized(job, "MoshiJob");
-    if (work.kind == MOSHI_JOB_STEP) not_supported("MOSHI_JOB_STEP, which belongs to the language model,");
+    const int kind = raw(work.kind);
+    if (kind == MOSHI_JOB_STEP) not_supported("MOSHI_JOB_STEP, which belongs to the language model,");
+    if (kind != MOSHI_JOB_ENCODE && kind != MOSHI_JOB_DECODE) {
+      invalid("MoshiJob::kind is " + std::to_string(kind) + ": it is one of MoshiJobKind");
+    }
     const Track* track = target.track_of(work.kind);
-    if (!track) invalid("MoshiJob::kind is " + std::to_string(work.kind) + ": it is one of MoshiJobKind");
     if (!track->lane) invalid("MoshiJob::kind is not one of the session's roles");
     check_job(work, *track->lane);
     target.model->executor().submit(target, work);

@@ -13,7 +13,7 @@
 namespace moshi::mimi {
 namespace {
 
-constexpr double kDefaultSeconds = 8.0;
+constexpr double kDefaultSeconds = 16.0;
 constexpr size_t kLeastFrames = 20;  // fewer say too little about how outputs spread
 constexpr const char* kWeightsName = "mimi.safetensors";
 constexpr const char* kConfigName = "mimi.json";

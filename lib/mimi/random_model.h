@@ -26,7 +26,7 @@ struct RandomModel {
 };
 
 /// `speech` is what the layers are scaled on: mono at the model's rate; whole frames of it are used, at least 20.
-/// Without any, 8 s of synthetic_speech(). `threads` 0: all cores; the result does not depend on it.
+/// Without any, 16 s of synthetic_speech(). `threads` 0: all cores; the result does not depend on it.
 /// Throws Error(INVALID_ARGUMENT) if it is too short or silent.
 RandomModel make_random_model(const Config& config, uint64_t seed, std::span<const float> speech = {}, int threads = 0);
 

@@ -19,7 +19,7 @@ constexpr const char* kUsage =
     "  --seed N        other weights for each N; the same ones everywhere for the same N (0)\n"
     "  --config FILE   a Mimi configuration as JSON (Kyutai's published Mimi)\n"
     "  --speech FILE   speech to scale the layers on, mono: .wav, or .f32 at the model's rate (synthetic speech)\n"
-    "  --seconds X     how much of the speech is used (8)\n"
+    "  --seconds X     how much of the speech is used (16)\n"
     "  --threads N     threads to use; does not change the result (all cores)\n";
 
 struct Options {
@@ -27,7 +27,7 @@ struct Options {
   std::string config;
   std::string speech;
   uint64_t seed = 0;
-  double seconds = 8.0;
+  double seconds = 16.0;
   int threads = 0;
 };
 

@@ -47,7 +47,7 @@ def shape_table(title, job, audio_ms, results, names, threads):
 
 def process_table(results, names, threads):
     lines = ["### Start-up and memory", ""]
-    columns = ["", "process start to first frame, s", "peak memory after one frame, MiB"]
+    columns = ["", "process start to first frame encoded, s", "peak memory, one stream both ways, MiB"]
     lines += head(columns)
     for name in names:
         start = median([s for t in threads for s in results[name, t].get("start_s", [])])

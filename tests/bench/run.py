@@ -104,7 +104,7 @@ def run_all(args, commands):
                 options = ["--threads", threads, "--codebooks", args.codebooks]
                 lines, _ = run_process(commands[name] + options + jobs, threads)
                 store(results[name, threads], lines)
-                lines, first = run_process(commands[name] + options + ["encode:1:1:1"], threads)
+                lines, first = run_process(commands[name] + options + ["encode:1:1:1", "decode:1:1:1"], threads)
                 results[name, threads]["start_s"] += [first] if first else []
                 results[name, threads]["peak_mb"] += [line["peak_kb"] / 1024 for line in lines if "peak_kb" in line]
             limits, _ = run_process([sys.executable, HERE / "machine_bench.py", "--threads", threads], threads)

@@ -8,12 +8,45 @@ using namespace check;
 
 namespace {
 
-std::string Line(const char* factory, const std::string& properties) {
-  const bool encoder = g_str_equal(factory, "mimienc");
-  return std::string("audiotestsrc num-buffers=5 samplesperbuffer=1920 ! ") + kF32 + " ! mimienc " +
-         (encoder ? "name=dut " + properties : "") + " ! mimidec " + (encoder ? "" : "name=dut " + properties) +
-         " ! fakesink sync=false";
-}
+// The element between a source and a sink, fed with some frames each time it is played.
+class Pipeline {
+ public:
+  Pipeline(const char* factory, const std::string& properties)
+      : encoder_(g_str_equal(factory, "mimienc")),
+        pipeline_(Launch(std::string("appsrc name=src format=time caps=\"") + (encoder_ ? kF32 : CodesCaps(8)) +
+                         "\" ! " + factory + " name=dut " + properties + " ! fakesink sync=false")),
+        bus_(BusOf(pipeline_)) {}
+
+  GstElement* Get(const char* name) const {
+    GstElement* element = gst_bin_get_by_name(GST_BIN(pipeline_.get()), name);
+    gst_object_unref(element);
+    return element;
+  }
+  GstBus* bus() const { return bus_.get(); }
+
+  void Play() {
+    if (gst_element_set_state(pipeline_.get(), GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE) return;
+    Buffer data = encoder_ ? F32(Sound(5 * kFrameSamples), 0) : Frames(SomeCodes(5, 8), 8, 0);
+    GstFlowReturn flow;
+    g_signal_emit_by_name(Get("src"), "push-buffer", data.get(), &flow);
+    g_signal_emit_by_name(Get("src"), "end-of-stream", &flow);
+  }
+  void Stop() {
+    gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
+    gst_bus_set_flushing(bus_.get(), TRUE);
+    gst_bus_set_flushing(bus_.get(), FALSE);
+  }
+  void ExpectEnd() {
+    Message end = WaitMessage(bus_.get(), GST_MESSAGE_EOS | GST_MESSAGE_ERROR);
+    fail_unless(end != nullptr, "neither an error nor the end came");
+    fail_unless(GST_MESSAGE_TYPE(end.get()) == GST_MESSAGE_EOS, "%s", TextOf(end).c_str());
+  }
+
+ private:
+  bool encoder_;
+  Element pipeline_;
+  Bus bus_;
+};
 
 struct Bad {
   const char* what;
@@ -45,7 +78,7 @@ std::vector<Bad> BadInputs() {
       {"too little memory for a session", "", "SESSION_FAIL", MOSHI_ERR_NO_MEMORY, resource,
        GST_RESOURCE_ERROR_NO_SPACE_LEFT, "MB"},
       {"no room for a session", "", "SESSION_FAIL", MOSHI_ERR_BUSY, resource, GST_RESOURCE_ERROR_BUSY, "session"},
-      {"no embedded model", "", "OPEN_FAIL", MOSHI_ERR_NOT_FOUND, resource, GST_RESOURCE_ERROR_NOT_FOUND, "model"},
+      {"no embedded model", "", "OPEN_FAIL", MOSHI_ERR_NOT_FOUND, resource, GST_RESOURCE_ERROR_NOT_FOUND, "embedded"},
       {"a missing device", "device=cuda", nullptr, MOSHI_OK, resource, GST_RESOURCE_ERROR_NOT_FOUND, "cuda"},
       {"another missing device", "device=cuda:3", nullptr, MOSHI_OK, resource, GST_RESOURCE_ERROR_NOT_FOUND, "cuda:3"},
       {"a device that is none", "device=toaster", nullptr, MOSHI_OK, library, GST_LIBRARY_ERROR_SETTINGS, "toaster"},
@@ -53,30 +86,22 @@ std::vector<Bad> BadInputs() {
   };
 }
 
-// The fake core leaves out what a knob made; properties go back by a fresh value.
-void Repair(GstElement* element) {
-  ResetFake();
-  g_object_set(element, "model", nullptr, "weights", nullptr, "device", "auto", "precision", 0, nullptr);
-}
-
 void CheckBadInput(const Bad& bad, const char* factory) {
   if (bad.knob != nullptr) Knob(bad.knob, bad.status);
-  Element pipeline = Launch(Line(factory, bad.properties));
-  Bus bus = BusOf(pipeline);
-  GstElement* element = gst_bin_get_by_name(GST_BIN(pipeline.get()), "dut");
-  gst_element_set_state(pipeline.get(), GST_STATE_PLAYING);
-  Message error = ExpectError(bus.get(), bad.domain, bad.code);
-  fail_unless(bad.knob != nullptr || GST_MESSAGE_SRC(error.get()) == GST_OBJECT(element), "%s: %s blames %s", bad.what,
-              factory, GST_OBJECT_NAME(GST_MESSAGE_SRC(error.get())));
+  Pipeline pipeline(factory, bad.properties);
+  pipeline.Play();
+  Message error = ExpectError(pipeline.bus(), bad.domain, bad.code);
+  fail_unless(GST_MESSAGE_SRC(error.get()) == GST_OBJECT(pipeline.Get("dut")), "%s blames %s", bad.what,
+              GST_OBJECT_NAME(GST_MESSAGE_SRC(error.get())));
   fail_unless(Says(error, bad.says), "%s: \"%s\" does not say %s", bad.what, TextOf(error).c_str(), bad.says.c_str());
-  gst_element_set_state(pipeline.get(), GST_STATE_NULL);
+  error.reset();
+  pipeline.Stop();
   SettleFake();
   fail_unless_equals_int64(Counts().models, 0);
-  Repair(element);
-  gst_object_unref(element);
-  gst_bus_set_flushing(bus.get(), TRUE);
-  gst_bus_set_flushing(bus.get(), FALSE);
-  PlayToEnd(pipeline);
+  ResetFake();
+  g_object_set(pipeline.Get("dut"), "model", nullptr, "weights", nullptr, "device", "auto", "precision", 0, nullptr);
+  pipeline.Play();
+  pipeline.ExpectEnd();
 }
 
 GST_START_TEST(test_22_each_bad_model_of_the_encoder_is_one_clear_error_and_then_it_works) {

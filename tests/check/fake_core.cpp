@@ -14,7 +14,7 @@ namespace {
 struct Fake {
   MoshiFakeStatsFn stats;
   MoshiFakeSetFn set;
-  MoshiFakeSettleFn settle;
+  MoshiFakeVoidFn settle, begin;
 };
 
 template <typename Function>
@@ -28,9 +28,9 @@ const Fake& TheFake() {
     fail_unless(path != nullptr, "MOSHI_CORE does not name the fake core");
     void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     fail_unless(library != nullptr, "cannot open the fake core: %s", dlerror());
-    return Fake{Symbol<MoshiFakeStatsFn>(library, "moshi_fake_stats"),
-                Symbol<MoshiFakeSetFn>(library, "moshi_fake_set"),
-                Symbol<MoshiFakeSettleFn>(library, "moshi_fake_settle")};
+    return Fake{
+        Symbol<MoshiFakeStatsFn>(library, "moshi_fake_stats"), Symbol<MoshiFakeSetFn>(library, "moshi_fake_set"),
+        Symbol<MoshiFakeVoidFn>(library, "moshi_fake_settle"), Symbol<MoshiFakeVoidFn>(library, "moshi_fake_begin")};
   }();
   return fake;
 }
@@ -40,6 +40,8 @@ const Fake& TheFake() {
 void Knob(const char* name, double value) { TheFake().set(name, std::to_string(value).c_str()); }
 
 void ResetFake() { TheFake().set(nullptr, nullptr); }
+
+void BeginWithFake() { TheFake().begin(); }
 
 void SettleFake() { TheFake().settle(); }
 

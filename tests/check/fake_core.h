@@ -17,6 +17,8 @@ using moshi_fake::kFrameSamples;
 
 /** Sets a knob of fake.h, e.g. Knob("STEP_HOLD", 1). */
 void Knob(const char* name, double value);
+/** Puts all knobs and counters back. */
+void BeginWithFake();
 /** Puts all knobs back. */
 void ResetFake();
 /** Waits for the fake's threads that nobody uses any more. */

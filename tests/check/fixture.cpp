@@ -28,7 +28,7 @@ void Add(Objects& objects, const GstStructure* entry) {
   const GValue* value = gst_structure_get_value(entry, "object");
   if (value == nullptr) return;
   const void* pointer = G_VALUE_HOLDS_OBJECT(value) ? g_value_get_object(value) : g_value_get_boxed(value);
-  Text text(g_strdup_printf("%s %" GST_PTR_FORMAT, G_VALUE_TYPE_NAME(value), pointer));
+  Text text(gst_info_strdup_printf("%s %" GST_PTR_FORMAT, G_VALUE_TYPE_NAME(value), pointer));
   objects[pointer] = text.get();
 }
 
@@ -50,7 +50,7 @@ Objects LiveObjects() {
 Objects alive_before;
 
 void Begin() {
-  ResetFake();
+  BeginWithFake();
   alive_before = LiveObjects();
 }
 
@@ -68,7 +68,7 @@ void End() {
   for (const auto& [pointer, text] : LiveObjects())
     if (!alive_before.contains(pointer)) leaked += "  " + text + "\n";
   alive_before.clear();
-  fail_unless(leaked.empty(), "still alive:\n%s", leaked.c_str());
+  fail_unless(leaked.empty(), "still alive:\n%.2000s", leaked.c_str());
 }
 
 }  // namespace

@@ -34,6 +34,14 @@ struct Rig {
                const char* out_caps = nullptr);
   explicit Rig(Element element, const char* in_caps = nullptr, const char* out_caps = nullptr);
 
+  ~Rig() {
+    harness.reset();
+    // Messages hold their element, which holds the bus.
+    gst_bus_set_flushing(bus.get(), TRUE);
+  }
+  Rig(const Rig&) = delete;
+  Rig& operator=(const Rig&) = delete;
+
   GstElement* element() const { return harness->element; }
   GstFlowReturn Push(Buffer buffer) { return gst_harness_push(harness.get(), buffer.release()); }
   bool Send(GstEvent* event) { return gst_harness_push_event(harness.get(), event); }

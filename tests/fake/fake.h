@@ -47,7 +47,7 @@ typedef struct MoshiFakeStats {
   int64_t loads_running;
   int64_t batch_running; /**< 1 while a batch is in its STEP_MS or STEP_HOLD */
   int64_t engine_waits;  /**< threads inside engine_wait() */
-  /* Since the start of the process. */
+  /* Since the start of the process or moshi_fake_begin(). */
   int64_t loads_started, loads_completed, loads_cancelled, loads_failed;
   int64_t engines_opened, sessions_opened;
   int64_t jobs_submitted, jobs_cancelled;
@@ -66,7 +66,7 @@ void moshi_fake_settle(void);
 
 typedef void (*MoshiFakeStatsFn)(MoshiFakeStats* stats);
 typedef void (*MoshiFakeSetFn)(const char* name, const char* value);
-typedef void (*MoshiFakeSettleFn)(void);
+typedef void (*MoshiFakeVoidFn)(void);
 
 #ifdef __cplusplus
 }

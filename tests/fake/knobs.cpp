@@ -67,6 +67,16 @@ Counters& Count() {
 #pragma GCC visibility push(default)
 extern "C" void moshi_fake_set(const char* name, const char* value) { moshi_fake::SetKnob(name, value); }
 
+extern "C" void moshi_fake_begin(void) {
+  moshi_fake::SetKnob(nullptr, nullptr);
+  moshi_fake::Counters& count = moshi_fake::Count();
+  for (auto* since : {&count.loads_started, &count.loads_completed, &count.loads_cancelled, &count.loads_failed,
+                      &count.engines_opened, &count.sessions_opened, &count.jobs_submitted, &count.jobs_cancelled,
+                      &count.live_jobs, &count.file_jobs, &count.frames_encoded, &count.frames_decoded,
+                      &count.encode_resets, &count.decode_resets, &count.job_frames_max, &count.misuse})
+    *since = 0;
+}
+
 extern "C" void moshi_fake_stats(MoshiFakeStats* stats) {
   const moshi_fake::Counters& count = moshi_fake::Count();
   stats->models = count.models;

@@ -118,7 +118,8 @@ def lockstep(engine, run, codes, rng):
 
 
 def grouped(engine, run, codes, rng):
-    options = {"group": lambda: int(rng.integers(1, MOST_FRAMES + 1)), "lockstep": False}
+    sizes = iter((MOST_FRAMES, 1))
+    options = {"group": lambda: next(sizes, None) or int(rng.integers(1, MOST_FRAMES + 1)), "lockstep": False}
     order = rng.permutation(run["exec"].shape[1])
     encoded = stream(engine, run, None, codes.shape[2], rng, order=order, **options)
     decoded = {count: stream(engine, run, codes, count, rng, order=order, **options) for count in counts_of(run)}

@@ -20,6 +20,7 @@ import abi_check
 import compare
 import configs
 import pipelines
+import sensitivity
 from processes import HERE, ProcessFailed, Processes
 from report import Report
 from shape import Shape
@@ -46,6 +47,8 @@ def perform(shape):
     between = time.monotonic()
     shape.compare_all(failed)
     pipelines.check(shape)
+    if shape.name == "small":
+        sensitivity.check(shape)
     print(f"     {shape.name}: oracle {middle - began:.0f} s, core {between - middle:.0f} s, "
           f"comparison and pipelines {time.monotonic() - between:.0f} s", flush=True)
 

@@ -219,7 +219,7 @@ class EngineTest : public testing::Test {
     facts.model_path = "/models/" + request.model;
     facts.mimi_file = facts.model_path + "/" + (request.weights.empty() ? "mimi" : request.weights);
     facts.mimi_bytes = 1234;
-    facts.identity = std::to_string(identity);
+    facts.identity = facts.mimi_file + "#" + std::to_string(identity);
     facts.config = stub::small_config();
     return std::make_shared<Source>(facts);
   }

@@ -197,6 +197,12 @@ TEST_F(EngineJobs, AFailedCallIsReportedAndTheSessionMustBeReset) {
   EXPECT_EQ(api.session_reset(stream, &error), MOSHI_OK);
   EXPECT_EQ(run(stream, *work), MOSHI_OK);
   EXPECT_EQ(work->codes, stub::encoded(work->pcm, stub::kCodebooks));
+  // A job that resets will do as well.
+  control.throw_in_call = true;
+  EXPECT_EQ(run(stream, *work), MOSHI_ERR_INTERNAL);
+  work->job.flags = MOSHI_JOB_RESET;
+  EXPECT_EQ(run(stream, *work), MOSHI_OK);
+  EXPECT_EQ(work->codes, stub::encoded(work->pcm, stub::kCodebooks));
 }
 
 TEST_F(EngineJobs, CancelEndsQueuedJobsAtOnceAndTheRunningOneAfterItsQuantum) {
@@ -286,23 +292,66 @@ TEST_F(EngineJobs, EveryEndIsCalledBackOnceOnTheEnginesThread) {
   }
 }
 
-TEST_F(EngineJobs, ACallbackMayHandTheJobBackToItsOwner) {
-  // The owner frees the job and submits the next one as soon as the callback tells it to.
+/// A callback that stands still until the test lets it return.
+struct SlowCallback {
+  std::atomic<bool> entered{false};
+  std::atomic<bool> may_return{false};
+  std::atomic<bool> returned{false};
+  static void on(void* user, MoshiJob*) {
+    auto* self = static_cast<SlowCallback*>(user);
+    self->entered = true;
+    while (!self->may_return) std::this_thread::yield();
+    self->returned = true;
+  }
+  void listen(Work& work) {
+    work.job.done = on;
+    work.job.done_user = this;
+  }
+};
+
+TEST_F(EngineJobs, WithItsCallbackAJobIsItsOwnersAgain) {
   MoshiEngine* engine = loaded();
   MoshiSession* stream = session(engine);
-  struct Signal {
-    std::atomic<int> ended{0};
-    static void on(void* user, MoshiJob*) { ++static_cast<Signal*>(user)->ended; }
-  } signal;
-  for (int i = 0; i < 300; ++i) {
-    auto work = Work::encode(audio(1, 1));
-    work->job.done = Signal::on;
-    work->job.done_user = &signal;
-    submit(stream, *work);
-    while (signal.ended <= i) std::this_thread::yield();
-    work.reset();
-    EXPECT_EQ(api.session_reset(stream, &error), MOSHI_OK) << error.message;  // the job is not in flight any more
-  }
+  SlowCallback callback;
+  auto work = Work::encode(audio(1, 1));
+  callback.listen(*work);
+  submit(stream, *work);
+  while (!callback.entered) std::this_thread::yield();
+  work.reset();
+  EXPECT_EQ(api.session_reset(stream, &error), MOSHI_OK) << error.message;  // no job is in flight any more
+  callback.may_return = true;
+  EXPECT_EQ(run(stream, *Work::encode(audio(1, 2))), MOSHI_OK);
+}
+
+TEST_F(EngineJobs, WaitReturnsAfterTheCallbackHas) {
+  MoshiEngine* engine = loaded();
+  MoshiSession* stream = session(engine);
+  SlowCallback callback;
+  auto work = Work::encode(audio(1, 1));
+  callback.listen(*work);
+  submit(stream, *work);
+  while (!callback.entered) std::this_thread::yield();
+  EXPECT_EQ(api.wait(stream, &work->job, 5'000'000, &error), MOSHI_ERR_TIMEOUT);
+  callback.may_return = true;
+  EXPECT_EQ(wait(stream, *work), MOSHI_OK);
+  EXPECT_TRUE(callback.returned);
+}
+
+TEST_F(EngineJobs, CloseReturnsAfterTheCallbackHas) {
+  MoshiEngine* engine = loaded();
+  MoshiSession* stream = session(engine);
+  SlowCallback callback;
+  auto work = Work::encode(audio(1, 1));
+  callback.listen(*work);
+  submit(stream, *work);
+  while (!callback.entered) std::this_thread::yield();
+  std::thread closer([&] {
+    close(stream);
+    EXPECT_TRUE(callback.returned);
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(10));  // time for a close() that does not wait
+  callback.may_return = true;
+  closer.join();
 }
 
 TEST_F(EngineJobs, ACallbackThatWaitsIsToldSo) {

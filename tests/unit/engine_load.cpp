@@ -40,12 +40,14 @@ class Gate {
 
 class EngineLoad : public EngineTest {
  protected:
-  /// Loads stand still in the factory until `gate` opens, then see whether they were cancelled.
-  void stop_loads_at(Gate& gate) {
-    while_loading = [&gate](int, const std::function<void(double)>& progress) {
-      gate.pass();
+  /// Loads stand still in the factory until the gate opens, then see whether they were cancelled.
+  std::shared_ptr<Gate> stop_loads() {
+    auto gate = std::make_shared<Gate>();
+    while_loading = [gate](int, const std::function<void(double)>& progress) {
+      gate->pass();
       progress(0.5);
     };
+    return gate;
   }
 };
 
@@ -63,13 +65,12 @@ TEST_F(EngineLoad, OneModelIsLoadedOnceForAll) {
 }
 
 TEST_F(EngineLoad, WhoComesWhileItLoadsJoins) {
-  Gate gate;
-  stop_loads_at(gate);
+  const auto gate = stop_loads();
   MoshiEngine* first = open();
-  gate.wait_until_reached();
+  gate->wait_until_reached();
   MoshiEngine* second = open();
   EXPECT_EQ(api.engine_wait(second, kNotLong, &error), MOSHI_ERR_TIMEOUT);
-  gate.open();
+  gate->open();
   EXPECT_EQ(api.engine_wait(first, MOSHI_FOREVER, &error), MOSHI_OK);
   EXPECT_EQ(api.engine_wait(second, MOSHI_FOREVER, &error), MOSHI_OK);
   EXPECT_EQ(loads, 1);
@@ -131,48 +132,44 @@ TEST_F(EngineLoad, AFailedLoadLeavesNothing) {
 }
 
 TEST_F(EngineLoad, CancelEndsTheWaitAndTheLoadThatNobodyWants) {
-  Gate gate;
-  stop_loads_at(gate);
+  const auto gate = stop_loads();
   MoshiEngine* engine = open();
-  gate.wait_until_reached();
+  gate->wait_until_reached();
   std::thread waiter([&] { EXPECT_EQ(api.engine_wait(engine, MOSHI_FOREVER, nullptr), MOSHI_ERR_CANCELLED); });
   api.engine_cancel(engine);
   waiter.join();
   EXPECT_EQ(api.engine_wait(engine, MOSHI_FOREVER, &error), MOSHI_ERR_CANCELLED);
-  gate.open();
+  gate->open();
   wait_until_freed();
 }
 
 TEST_F(EngineLoad, ALoadGoesOnWhileSomebodyWantsIt) {
-  Gate gate;
-  stop_loads_at(gate);
+  const auto gate = stop_loads();
   MoshiEngine* leaver = open();
   MoshiEngine* stayer = open();
-  gate.wait_until_reached();
+  gate->wait_until_reached();
   api.engine_cancel(leaver);
-  gate.open();
+  gate->open();
   EXPECT_EQ(api.engine_wait(stayer, MOSHI_FOREVER, &error), MOSHI_OK);
   EXPECT_EQ(api.engine_wait(leaver, MOSHI_FOREVER, &error), MOSHI_ERR_CANCELLED);
   EXPECT_EQ(loads, 1);
 }
 
 TEST_F(EngineLoad, CloseDoesNotWaitForTheLoad) {
-  Gate gate;
-  stop_loads_at(gate);
+  const auto gate = stop_loads();
   MoshiEngine* engine = open();
-  gate.wait_until_reached();
+  gate->wait_until_reached();
   close(engine);  // would never return if it waited
-  gate.open();
+  gate->open();
 }
 
 TEST_F(EngineLoad, WhoComesAfterACancelledLoadGetsALoadOfItsOwn) {
-  Gate gate;
-  stop_loads_at(gate);
+  const auto gate = stop_loads();
   MoshiEngine* first = open();
-  gate.wait_until_reached();
+  gate->wait_until_reached();
   api.engine_cancel(first);
   MoshiEngine* second = open();
-  gate.open();
+  gate->open();
   EXPECT_EQ(api.engine_wait(second, MOSHI_FOREVER, &error), MOSHI_OK) << error.message;
   EXPECT_EQ(loads, 2);
   EXPECT_EQ(control.codecs, 1);
@@ -332,8 +329,7 @@ TEST_F(EngineLoad, TheFirstNumberOfThreadsWinsAndAConflictIsLogged) {
 }
 
 TEST_F(EngineLoad, InfoIsThereAtOnceAndCompleteWhenLoaded) {
-  Gate gate;
-  stop_loads_at(gate);
+  const auto gate = stop_loads();
   MoshiEngine* engine = open();
   MoshiEngineInfo info = MOSHI_INIT(MoshiEngineInfo);
   ASSERT_EQ(api.engine_info(engine, &info, &error), MOSHI_OK);
@@ -353,7 +349,7 @@ TEST_F(EngineLoad, InfoIsThereAtOnceAndCompleteWhenLoaded) {
   EXPECT_EQ(info.processing_ns_encode, 0);
   MoshiSession* none = nullptr;
   EXPECT_EQ(try_session(engine, &none), MOSHI_ERR_TIMEOUT);
-  gate.open();
+  gate->open();
   ASSERT_EQ(api.engine_wait(engine, MOSHI_FOREVER, &error), MOSHI_OK);
   ASSERT_EQ(api.engine_info(engine, &info, &error), MOSHI_OK);
   EXPECT_EQ(std::string(info.mimi_sha256).size(), 64u);

@@ -151,25 +151,50 @@ TEST_F(EngineScheduler, WithoutLiveSessionsQuantaAreLong) {
   EXPECT_EQ(archive->codes, stub::encoded(archive->pcm, stub::kCodebooks));
 }
 
-TEST_F(EngineScheduler, ExpensiveFramesGoOneByOne) {
+TEST_F(EngineScheduler, LiveJobsGoFirstWhateverTheDeadlines) {
+  MoshiEngine* engine = loaded();
+  MoshiSession* busy = session(engine);
+  auto first = Work::encode(audio(1, 0));
+  keep_busy(busy, *first);
+  MoshiSession* file = session(engine, MOSHI_CLASS_FILE);
+  MoshiSession* live = session(engine, MOSHI_CLASS_LIVE);
+  auto urgent = Work::encode(audio(1, 1));
+  urgent->job.deadline_ns = 1;
+  auto frame = Work::encode(audio(1, 2));
+  submit(file, *urgent);
+  submit(live, *frame);
+  control.let_all();
+  EXPECT_EQ(wait(file, *urgent), MOSHI_OK);
+  EXPECT_EQ(wait(live, *frame), MOSHI_OK);
+  const auto calls = control.calls();
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_EQ(inputs(calls[0]), (std::vector<const void*>{frame->pcm.data()}));
+}
+
+TEST_F(EngineScheduler, ExpensiveFramesGoOneByOneAndEqualsTakeTurns) {
   control.first_ns = 16'000'000;
   control.more_ns = 4'000'000;
   MoshiEngine* engine = loaded();
-  session(engine, MOSHI_CLASS_LIVE);
-  MoshiSession* streams[] = {session(engine, MOSHI_CLASS_FILE), session(engine, MOSHI_CLASS_FILE)};
+  MoshiSession* live = session(engine, MOSHI_CLASS_LIVE);
   auto busy = Work::encode(audio(1, 1));
-  keep_busy(streams[0], *busy);
+  keep_busy(live, *busy);
+  constexpr size_t kStreams = 4;
   Works works;
-  for (int i = 0; i < 2; ++i) works.push_back(Work::encode(audio(3, static_cast<uint64_t>(i))));
-  submit(streams[0], *works[0]);
-  submit(streams[1], *works[1]);
+  std::vector<MoshiSession*> streams;
+  for (size_t i = 0; i < kStreams; ++i) {
+    streams.push_back(session(engine, MOSHI_CLASS_FILE));
+    works.push_back(Work::encode(audio(3, i)));
+    submit(streams[i], *works[i]);
+  }
   control.let_all();
-  for (size_t i = 0; i < 2; ++i) EXPECT_EQ(wait(streams[i], *works[i]), MOSHI_OK);
+  for (size_t i = 0; i < kStreams; ++i) EXPECT_EQ(wait(streams[i], *works[i]), MOSHI_OK);
   const auto calls = control.calls();
-  ASSERT_EQ(calls.size(), 6u);
-  for (const Call& call : calls) EXPECT_EQ(call.frames(), 1);
-  // Equals take turns.
-  EXPECT_NE(inputs(calls[0])[0], inputs(calls[1])[0]);
+  ASSERT_EQ(calls.size(), 3 * kStreams);
+  for (size_t i = 0; i < calls.size(); ++i) {
+    EXPECT_EQ(calls[i].frames(), 1);
+    const float* expected = works[i % kStreams]->pcm.data() + i / kStreams * stub::kFrameSamples;
+    EXPECT_EQ(calls[i].items[0].input, expected) << "call " << i;
+  }
 }
 
 TEST_F(EngineScheduler, RaggedJobsShareCalls) {

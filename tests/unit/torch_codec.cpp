@@ -13,68 +13,13 @@
 
 #include "common/error.h"
 #include "mimi/row_layout.h"
+#include "random_source.h"
 
 namespace moshi::mimi {
 namespace {
 
-Config small_config() {
-  Config config;
-  config.sample_rate = 8000;
-  config.frame_rate = 50.0;
-  config.seanet.dimension = 24;
-  config.seanet.n_filters = 4;
-  config.seanet.ratios = {5, 4, 4};
-  config.seanet.n_residual_layers = 2;
-  config.transformer.d_model = 16;
-  config.transformer.num_heads = 2;
-  config.transformer.num_layers = 2;
-  config.transformer.context = 9;
-  config.transformer.dim_feedforward = 32;
-  config.transformer.input_dimension = config.transformer.output_dimension = 24;
-  config.quantizer = {12, 5, 60, 24, 24};
-  return config;
-}
-
-/// Normal weights by name, scaled by the fan-in, so that signals keep their size.
-class RandomSource : public TensorSource {
- public:
-  explicit RandomSource(const Config& config) : specs_(expected_tensors(config)) {}
-
-  std::vector<float> read(const std::string& name) const override {
-    const auto spec = std::find_if(specs_.begin(), specs_.end(), [&](const auto& s) { return s.name == name; });
-    if (spec == specs_.end()) throw Error(MOSHI_ERR_MISMATCH, "no tensor " + name);
-    std::vector<float> values(static_cast<size_t>(spec->elements()));
-    if (name == short_tensor) values.pop_back();
-    std::seed_seq seed(name.begin(), name.end());
-    std::mt19937 engine(seed);
-    std::normal_distribution<float> normal;
-    const bool around_one = name.ends_with("cluster_usage") || name.find(".norm") != std::string::npos;
-    float scale = 0.1f;
-    if (name.ends_with("embedding_sum")) {
-      scale = 0.3f;  // about the deviation of the projected latent
-    } else if (spec->shape.size() >= 2) {
-      scale = 2.0f / std::sqrt(static_cast<float>(spec->elements() / spec->shape[0]));
-    }
-    for (float& value : values) value = scale * normal(engine) + (around_one && spec->shape.size() == 1 ? 1.0f : 0.0f);
-    return values;
-  }
-
-  std::string short_tensor;  ///< a tensor to hand out one element short
-
- private:
-  std::vector<TensorSpec> specs_;
-};
-
 std::unique_ptr<Codec> make_codec(const Config& config, int max_batch = 0) {
   return make_torch_codec(config, RandomSource(config), "cpu", true, true, {}, max_batch);
-}
-
-std::vector<float> noise(const Config& config, int frames, unsigned seed) {
-  std::mt19937 engine(seed);
-  std::normal_distribution<float> normal(0.0f, 0.5f);
-  std::vector<float> pcm(static_cast<size_t>(frames * config.frame_samples()));
-  for (float& sample : pcm) sample = normal(engine);
-  return pcm;
 }
 
 /// One stream through an encoder: its row and what has come out so far.

@@ -9,8 +9,9 @@
 namespace moshi::mimi::random {
 namespace {
 
-constexpr double kCentering = 0.7;     // part of each channel's mean that its bias takes away
-constexpr double kBias = 0.3;          // deviation of biases, for outputs of deviation 1
+constexpr double kCentering = 0.5;     // part of each channel's mean that its bias takes away
+constexpr double kBias = 0.15;         // deviation of biases, for outputs of deviation 1
+constexpr double kAudioBias = 0.01;    // the same where the output is audio
 constexpr double kAudio = 0.06;        // deviation of the decoded audio
 constexpr double kBranch = 0.7;        // deviation of each of the two quantizers' shares of the decoded latent
 constexpr double kNoLayerScale = 0.2;  // stands in for layer scales in models without them
@@ -43,6 +44,21 @@ double fan_in(const std::vector<int64_t>& shape) {
   return count;
 }
 
+/// Makes a layer with one output blind to the mean of its input: audio would be little more than an offset otherwise.
+void ignore_mean(std::vector<float>& weight, const Signal& x, size_t kernel) {
+  const std::vector<double> means = spread_of(x).means;
+  double square = 0.0;
+  for (const double mean : means) square += mean * mean;
+  if (square == 0.0) return;
+  for (size_t k = 0; k < kernel; ++k) {
+    double product = 0.0;
+    for (size_t c = 0; c < x.width; ++c) product += means[c] * weight[c * kernel + k];
+    for (size_t c = 0; c < x.width; ++c) {
+      weight[c * kernel + k] -= static_cast<float>(product / square * means[c]);
+    }
+  }
+}
+
 }  // namespace
 
 Builder::Builder(const Config& config, uint64_t seed, int threads) : config_(config), seed_(seed), threads_(threads) {
@@ -72,7 +88,7 @@ void Builder::settle(const std::string& weight, const std::string& bias, Signal&
   for (float& value : tensor(weight)) value *= scale;
   for (float& value : y.data) value *= scale;
   if (bias.empty()) return;
-  draw_normal(bias, 0.0, kBias * deviation);
+  draw_normal(bias, 0.0, (y.width > 1 ? kBias : kAudioBias) * deviation);
   std::vector<float>& biases = tensor(bias);
   for (size_t c = 0; c < y.width; ++c) biases[c] -= static_cast<float>(kCentering * spread.means[c] * scale);
   for (size_t step = 0; step < y.steps; ++step) {
@@ -113,6 +129,7 @@ Signal Builder::resample_down(const Signal& x) {
   if (stride == 1) return x;
   const std::string weight = "downsample.conv.conv.conv.weight";
   draw_normal(weight, 0.0, 1.0 / std::sqrt(fan_in(tensors_.at(weight).shape)));
+  if (shape[0] == 1 && x.width > 1) ignore_mean(tensor(weight), x, kernel);
   Signal y = convolve(x, tensor(weight), x.width, 2 * stride, stride, 1, Padding::kReplicate, threads_);
   settle(weight, "", y, 1.0);
   return y;

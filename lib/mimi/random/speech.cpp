@@ -13,6 +13,7 @@ using random::Numbers;
 
 constexpr double kPi = 3.14159265358979323846;
 constexpr int kFormants = 4;
+constexpr double kHiss = 0.002;  // of a microphone
 
 /// What the vocal tract does for one sound: how loud the voice and the noise are, and where it resonates.
 struct Sound {
@@ -20,6 +21,7 @@ struct Sound {
   double pitch = 120.0;  // Hz
   double voice = 0.0;
   double noise = 0.0;
+  double loudness = 1.0;
   double formants[kFormants] = {500.0, 1500.0, 2500.0, 3500.0};  // Hz
 };
 
@@ -38,6 +40,8 @@ Sound draw_sound(const Numbers& numbers, uint64_t index, int sample_rate) {
     sound.voice = 0.3;
     sound.noise = 0.2;
   }
+  // 52 dB from the faintest to the loudest sound, which is what words and breaths of recordings have.
+  sound.loudness = random::exponential(-6.0 * draw(8));
   sound.formants[0] = 250.0 + 600.0 * draw(4);
   sound.formants[1] = 850.0 + 1400.0 * draw(5);
   sound.formants[2] = 2200.0 + 900.0 * draw(6);
@@ -93,7 +97,8 @@ std::vector<double> synthesize(int sample_rate, size_t samples, uint64_t seed) {
       }
       double value = 0.02 * source;
       for (int f = 0; f < kFormants; ++f) value += resonators[f].step(source) / (1 + f);
-      out.push_back(value);
+      const double hiss = kHiss * noise.normal((uint64_t{1} << 40) + out.size());
+      out.push_back(value * mix(sound.loudness, next.loudness, part) + hiss);
     }
     sound = next;
   }
