@@ -2,6 +2,7 @@
 #include "decoder.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "mimidec.h"
 #include "notices.h"
@@ -30,7 +31,8 @@ Decoder::Decoder(GstAudioDecoder* element, EventFn base_event)
       srcpad_(GST_AUDIO_DECODER_SRC_PAD(element)),
       base_event_(base_event),
       model_(GST_ELEMENT(element), MOSHI_ROLE_DECODE, OnLoaded),
-      session_(GST_ELEMENT(element), model_, MOSHI_JOB_DECODE) {
+      session_(GST_ELEMENT(element), model_, MOSHI_JOB_DECODE),
+      timer_(sinkpad_, [this] { EndWait(); }) {
   gst_audio_info_init(&output_);
 }
 
@@ -45,6 +47,7 @@ void Decoder::Start() {
 }
 
 void Decoder::Stop() {
+  timer_.Stop();
   batch_ = 0;
   session_.Close();
   ForgetQueue();
@@ -57,6 +60,8 @@ void Decoder::ForgetQueue() {
   last_.clear();
   fade_.Reset();
   errors_in_row_ = 0;
+  timer_.Disarm();
+  late_flow_ = GST_FLOW_OK;
   discont_ = false;
 }
 
@@ -76,6 +81,7 @@ bool Decoder::SetFormat(GstCaps* caps) {
   live_ = UpstreamIsLive(sinkpad_);
   session_.SetLive(live_);
   batch_ = BatchFrames(batch_wanted_, sinkpad_, facts);
+  if (batch_wanted_ == 0 && batch_ > 1 && !timer_.Start()) batch_ = 1;
   gst_audio_decoder_merge_tags(element_, MakeTags(format_, nullptr).get(), GST_TAG_MERGE_REPLACE);
   UpdateLatency();
   return ChooseOutput();
@@ -115,14 +121,17 @@ GstFlowReturn Decoder::FollowDownstream() {
 
 GstFlowReturn Decoder::HandleFrame(GstBuffer* buffer) {
   if (refused_) return GST_FLOW_ERROR;
+  if (late_flow_ != GST_FLOW_OK) return std::exchange(late_flow_, GST_FLOW_OK);
   if (buffer == nullptr) return DecodeQueue();
   if (SkipWhileLoading()) return gst_audio_decoder_finish_frame(element_, nullptr, 1);
-  GstFlowReturn flow = gst_buffer_get_size(buffer) == 0 ? QueueConcealment(buffer) : Queue(buffer);
+  const GstFlowReturn flow = gst_buffer_get_size(buffer) == 0 ? QueueConcealment(buffer) : Queue(buffer);
   // Backwards, the base class wants output for each input; in a segment seek, upstream tells of the end at once.
   const GstSegment& segment = element_->input_segment;
   const bool alone = segment.rate < 0.0 || (segment.flags & GST_SEGMENT_FLAG_SEGMENT) != 0;
-  if (flow == GST_FLOW_OK && (alone || kinds_.size() >= static_cast<gsize>(batch_.load()))) flow = DecodeQueue();
-  return flow;
+  if (flow != GST_FLOW_OK) return flow;
+  if (alone || kinds_.size() >= static_cast<gsize>(batch_.load())) return DecodeQueue();
+  if (batch_wanted_ == 0) timer_.Arm();
+  return GST_FLOW_OK;
 }
 
 bool Decoder::SkipWhileLoading() {
@@ -267,8 +276,14 @@ GstFlowReturn Decoder::CheckModel() {
   return GST_FLOW_OK;
 }
 
+void Decoder::EndWait() {
+  const GstFlowReturn flow = DecodeQueue();
+  if (flow != GST_FLOW_OK) late_flow_ = flow;
+}
+
 GstFlowReturn Decoder::DecodeQueue() {
   if (inputs_.empty()) return GST_FLOW_OK;
+  timer_.Disarm();
   GstFlowReturn flow = CheckModel();
   if (flow == GST_FLOW_OK) flow = FollowDownstream();
   // Silence alone needs no frames of the core.

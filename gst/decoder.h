@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "batch_timer.h"
 #include "caps.h"
 #include "fade.h"
 #include "model.h"
@@ -62,6 +63,7 @@ class Decoder {
   bool SkipWhileLoading();
   GstFlowReturn CheckModel();
   GstFlowReturn DecodeQueue();
+  void EndWait();
   GstFlowReturn DecodeSome(guint64 frames);
   GstFlowReturn SendDecoded(const float* pcm, guint64 frames);
   GstFlowReturn Send(Input& input, const float* pcm, guint64 from, guint64 to);
@@ -99,6 +101,9 @@ class Decoder {
 
   std::mutex stats_mutex_;
   guint64 skipped_buffers_ = 0, errors_ = 0, concealed_frames_ = 0;
+
+  GstFlowReturn late_flow_ = GST_FLOW_OK;  ///< of a batch that the timer has sent
+  BatchTimer timer_;                       ///< last: its thread touches the others
 };
 
 }  // namespace gstmoshi

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "mimienc.h"
 #include "notices.h"
@@ -48,7 +49,8 @@ Encoder::Encoder(GstAudioEncoder* element, EventFn base_event)
       base_chain_(GST_PAD_CHAINFUNC(sinkpad_)),
       base_event_(base_event),
       model_(GST_ELEMENT(element), MOSHI_ROLE_ENCODE, OnLoaded),
-      session_(GST_ELEMENT(element), model_, MOSHI_JOB_ENCODE) {
+      session_(GST_ELEMENT(element), model_, MOSHI_JOB_ENCODE),
+      timer_(sinkpad_, [this] { EndWait(); }) {
   gst_audio_info_init(&input_);
 }
 
@@ -67,6 +69,7 @@ void Encoder::Start() {
 
 void Encoder::Stop() {
   started_ = false;
+  timer_.Stop();
   batch_ = 0;
   session_.Close();
   ForgetStream();
@@ -77,6 +80,8 @@ void Encoder::ForgetStream() {
   timeline_.Forget();
   pcm_.clear();
   lengths_.clear();
+  timer_.Disarm();
+  late_flow_ = GST_FLOW_OK;
   discont_ = false;
 }
 
@@ -94,6 +99,7 @@ bool Encoder::SetFormat(const GstAudioInfo& info) {
   live_ = UpstreamIsLive(sinkpad_);
   session_.SetLive(*live_);
   batch_ = BatchFrames(batch_wanted_, sinkpad_, facts);
+  if (batch_wanted_ == 0 && batch_ > 1 && !timer_.Start()) batch_ = 1;
   GST_INFO_OBJECT(element_, "%d frames at a time, %s input", batch_.load(), *live_ ? "live" : "not live");
   UpdateLatency();
   return true;
@@ -208,6 +214,7 @@ void Encoder::StartAfresh() {
 }
 
 GstFlowReturn Encoder::HandleFrame(GstBuffer* buffer) {
+  if (late_flow_ != GST_FLOW_OK) return std::exchange(late_flow_, GST_FLOW_OK);
   if (buffer == nullptr) return EncodeBatch();
   if (!Collect(buffer)) {
     GST_ELEMENT_ERROR(element_, STREAM, ENCODE, ("A buffer of the input cannot be read."), (nullptr));
@@ -215,7 +222,9 @@ GstFlowReturn Encoder::HandleFrame(GstBuffer* buffer) {
   }
   // In a segment seek, upstream tells of the end at once: nothing is kept back.
   const bool alone = (element_->input_segment.flags & GST_SEGMENT_FLAG_SEGMENT) != 0;
-  return alone || static_cast<int>(lengths_.size()) >= batch_ ? EncodeBatch() : GST_FLOW_OK;
+  if (alone || static_cast<int>(lengths_.size()) >= batch_) return EncodeBatch();
+  if (batch_wanted_ == 0) timer_.Arm();
+  return GST_FLOW_OK;
 }
 
 bool Encoder::Collect(GstBuffer* buffer) {
@@ -259,8 +268,14 @@ GstFlowReturn Encoder::Choose() {
   return GST_FLOW_OK;
 }
 
+void Encoder::EndWait() {
+  const GstFlowReturn flow = EncodeBatch();
+  if (flow != GST_FLOW_OK) late_flow_ = flow;
+}
+
 GstFlowReturn Encoder::EncodeBatch() {
   if (lengths_.empty()) return GST_FLOW_OK;
+  timer_.Disarm();
   const std::vector<int> lengths = std::move(lengths_);
   lengths_.clear();
   // The caps name the model's hash, which is known once it is loaded.

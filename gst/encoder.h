@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "batch_timer.h"
 #include "caps.h"
 #include "model.h"
 #include "session.h"
@@ -61,6 +62,7 @@ class Encoder {
   bool Collect(GstBuffer* buffer);
   GstFlowReturn Choose();
   GstFlowReturn EncodeBatch();
+  void EndWait();
   BufferPtr FrameBuffer(const uint16_t* codes, int samples);
 
   GstAudioEncoder* const element_;
@@ -89,9 +91,12 @@ class Encoder {
   std::vector<float> pcm_;    ///< frames that wait to be encoded
   std::vector<int> lengths_;  ///< their samples before padding
   std::vector<uint16_t> codes_;
+  GstFlowReturn late_flow_ = GST_FLOW_OK;  ///< of a batch that the timer has sent
 
   std::mutex stats_mutex_;
   guint64 skipped_buffers_ = 0, filled_samples_ = 0, padded_samples_ = 0, nonfinite_samples_ = 0, restarts_ = 0;
+
+  BatchTimer timer_;  ///< last: its thread touches the others
 };
 
 }  // namespace gstmoshi

@@ -76,6 +76,9 @@ GST_START_TEST(test_3_encoder_caps_have_every_field_fixed) {
   fail_unless(gst_structure_has_field_typed(fields, "codec_data", GST_TYPE_BUFFER));
   const GValue* header = gst_structure_get_value(fields, "streamheader");
   fail_unless(header != nullptr && GST_VALUE_HOLDS_ARRAY(header) && gst_value_array_get_size(header) == 1);
+  GstBuffer* head = gst_value_get_buffer(gst_value_array_get_value(header, 0));
+  GstBuffer* data = gst_value_get_buffer(gst_structure_get_value(fields, "codec_data"));
+  fail_unless(gst_buffer_get_size(head) == gst_buffer_get_size(data) && gst_buffer_get_size(head) > 0);
 }
 GST_END_TEST;
 

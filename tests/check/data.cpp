@@ -49,18 +49,6 @@ GST_START_TEST(test_23_half_a_frame_is_an_error_by_default) {
 }
 GST_END_TEST;
 
-uint64_t StatOf(const Rig& rig, const char* word) {
-  GstStructure* raw = nullptr;
-  g_object_get(rig.element(), "stats", &raw, nullptr);
-  Structure stats(raw);
-  for (int i = 0; i < gst_structure_n_fields(stats.get()); ++i) {
-    const char* field = gst_structure_nth_field_name(stats.get(), i);
-    const GValue* value = gst_structure_get_value(stats.get(), field);
-    if (g_strrstr(field, word) != nullptr && G_VALUE_HOLDS_UINT64(value)) return g_value_get_uint64(value);
-  }
-  return 0;
-}
-
 GST_START_TEST(test_23_max_errors_conceals_and_counts) {
   Rig rig("mimidec", "max-errors=2", CodesCaps(8).c_str());
   const Codes codes = SomeCodes(5, 8);

@@ -150,7 +150,7 @@ GST_END_TEST;
 
 GST_START_TEST(test_11_plc_gives_exactly_the_samples_of_the_gap) {
   const Codes codes = SomeCodes(2, 8);
-  for (int gap : {10, 40, 80, 100, 120, 240, 1000}) {
+  for (int gap : {10, 40, 80, 100, 120, 240, 1000, 25000}) {
     Rig rig("mimidec", "plc=true", CodesCaps(8).c_str());
     fail_unless_equals_int(rig.Push(Frames(Codes(codes.begin(), codes.begin() + 8), 8, 0)), GST_FLOW_OK);
     fail_unless(rig.Send(gst_event_new_gap(kFrame, gap * GST_MSECOND)));
@@ -167,6 +167,21 @@ GST_START_TEST(test_11_plc_gives_exactly_the_samples_of_the_gap) {
     }
     ExpectNoTrouble(rig.bus.get());
   }
+}
+GST_END_TEST;
+
+GST_START_TEST(test_11_a_gap_without_duration_is_harmless) {
+  Rig encoder("mimienc", "", kF32), decoder("mimidec", "", CodesCaps(8).c_str());
+  const Samples sound = Sound(2 * kFrameSamples);
+  const Codes codes = SomeCodes(2, 8);
+  fail_unless_equals_int(encoder.Push(F32(Samples(sound.begin(), sound.begin() + kFrameSamples), 0)), GST_FLOW_OK);
+  fail_unless_equals_int(decoder.Push(Frames(Codes(codes.begin(), codes.begin() + 8), 8, 0)), GST_FLOW_OK);
+  fail_unless(encoder.Send(gst_event_new_gap(kFrame, GST_CLOCK_TIME_NONE)));
+  fail_unless(decoder.Send(gst_event_new_gap(kFrame, GST_CLOCK_TIME_NONE)));
+  fail_unless_equals_int(encoder.Push(F32(Samples(sound.begin() + kFrameSamples, sound.end()), kFrame)), GST_FLOW_OK);
+  fail_unless_equals_int(decoder.Push(Frames(Codes(codes.begin() + 8, codes.end()), 8, kFrame)), GST_FLOW_OK);
+  fail_unless_codes(CodesOf(encoder.Finish()), Encoded(sound, 8));
+  fail_unless_samples(SamplesOf(decoder.Finish()), Decoded(codes, 8));
 }
 GST_END_TEST;
 
@@ -195,6 +210,7 @@ Suite* gaps_suite() {
   tcase_add_test(tcase, test_11_a_long_gap_event_drains_and_resets);
   tcase_add_test(tcase, test_11_without_plc_a_gap_at_the_decoder_is_passed_on);
   tcase_add_test(tcase, test_11_plc_gives_exactly_the_samples_of_the_gap);
+  tcase_add_test(tcase, test_11_a_gap_without_duration_is_harmless);
   tcase_add_test(tcase, test_11_plc_at_the_start_of_a_stream);
   return suite;
 }

@@ -49,6 +49,7 @@ GST_START_TEST(test_9_live_input_before_the_model_is_ready_is_dropped_and_then_m
   fail_unless_codes(CodesOf(out), Encoded(late, 8));
   fail_unless_times(out, FrameTime(3));
   fail_unless(GST_BUFFER_FLAG_IS_SET(out[0].get(), GST_BUFFER_FLAG_DISCONT));
+  fail_unless_equals_uint64(StatOf(rig, "dropped"), 3);
 }
 GST_END_TEST;
 

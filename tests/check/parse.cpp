@@ -78,6 +78,19 @@ GST_START_TEST(test_4_framed_input_keeps_its_times) {
 }
 GST_END_TEST;
 
+GST_START_TEST(test_3_the_parser_keeps_the_model_in_the_caps) {
+  const std::string model = ",model=(string)" + moshi_fake::FileHash("any");
+  for (const char* format : {"codes", "packed"}) {
+    Rig rig("mimiparse", "", (CodesCaps(8) + model).c_str(), CodesCaps(8, format).c_str());
+    fail_unless_equals_int(rig.Push(Frames(SomeCodes(1, 8), 8, 0)), GST_FLOW_OK);
+    rig.Finish();
+    Caps caps = rig.OutCaps();
+    Caps expected(gst_caps_from_string((CodesCaps(8, format) + model).c_str()));
+    fail_unless(gst_caps_is_subset(caps.get(), expected.get()), "%s", Text(gst_caps_to_string(caps.get())).get());
+  }
+}
+GST_END_TEST;
+
 GST_START_TEST(test_24_a_truncated_file_gives_its_whole_frames) {
   const Codes codes = SomeCodes(5, 8);
   std::vector<uint8_t> bytes = Raw(codes);
@@ -244,6 +257,8 @@ GST_START_TEST(test_12_a_seek_in_front_of_the_encoder_starts_exactly_with_a_new_
   g_free(path);
   fail_unless_codes(CodesOf(heard.buffers), Encoded(Samples(all.begin() + 24000, all.end()), 8));
   fail_unless_times(heard.buffers, GST_SECOND);
+  // A file is encoded up to 2 s at a time, and still comes out frame by frame.
+  fail_unless(Counts().job_frames_max > 1 && Counts().job_frames_max <= 25);
 }
 GST_END_TEST;
 
@@ -278,6 +293,7 @@ Suite* parse_suite() {
   tcase_add_test(tcase, test_4_a_byte_stream_in_a_time_segment_as_from_a_socket_gets_times_too);
   tcase_add_test(tcase, test_4_formats_are_converted_in_both_directions);
   tcase_add_test(tcase, test_4_framed_input_keeps_its_times);
+  tcase_add_test(tcase, test_3_the_parser_keeps_the_model_in_the_caps);
   tcase_add_test(tcase, test_24_a_truncated_file_gives_its_whole_frames);
   tcase_add_test(tcase, test_22_a_byte_stream_without_caps_is_refused_within_seconds);
   tcase_add_test(tcase, test_12_a_file_plays_from_start_to_end_and_knows_its_duration);

@@ -162,6 +162,18 @@ uint64_t ClippedEnd(const Buffer& buffer) {
 
 GstClockTime FrameTime(int64_t frame, GstClockTime base) { return base + frame * kFrame; }
 
+uint64_t StatOf(const Rig& rig, const char* word) {
+  GstStructure* raw = nullptr;
+  g_object_get(rig.element(), "stats", &raw, nullptr);
+  Structure stats(raw);
+  for (int i = 0; i < gst_structure_n_fields(stats.get()); ++i) {
+    const char* field = gst_structure_nth_field_name(stats.get(), i);
+    const GValue* value = gst_structure_get_value(stats.get(), field);
+    if (g_str_has_prefix(field, word) && G_VALUE_HOLDS_UINT64(value)) return g_value_get_uint64(value);
+  }
+  return 0;
+}
+
 void CompareCodes(const Codes& got, const Codes& expected, const char* file, int line) {
   for (size_t i = 0; i < std::min(got.size(), expected.size()); ++i)
     if (got[i] != expected[i])

@@ -77,6 +77,8 @@ std::vector<uint8_t> BytesOf(const std::vector<Buffer>& buffers);
 /** Samples that the buffer's clipping meta takes from its end; 0 without one. */
 uint64_t ClippedEnd(const Buffer& buffer);
 
+/** The number in the element's `stats` whose name begins so. */
+uint64_t StatOf(const Rig& rig, const char* word);
 GstClockTime FrameTime(int64_t frame, GstClockTime base = 0);
 
 /** Waits for a message of these types, at most some seconds; null if none came. */

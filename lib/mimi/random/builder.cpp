@@ -101,6 +101,7 @@ Signal Builder::convolution(const std::string& module, const Signal& x, size_t k
   const std::string weight = module + ".conv.conv.weight";
   const std::vector<int64_t>& shape = tensors_.at(weight).shape;
   draw_normal(weight, 0.0, 1.0 / std::sqrt(fan_in(shape)));
+  if (shape[0] == 1 && x.width > 1) ignore_mean(tensor(weight), x, kernel);
   Signal y =
       convolve(x, tensor(weight), static_cast<size_t>(shape[0]), kernel, stride, dilation, Padding::kZeros, threads_);
   settle(weight, module + ".conv.conv.bias", y, deviation);
@@ -129,7 +130,6 @@ Signal Builder::resample_down(const Signal& x) {
   if (stride == 1) return x;
   const std::string weight = "downsample.conv.conv.conv.weight";
   draw_normal(weight, 0.0, 1.0 / std::sqrt(fan_in(tensors_.at(weight).shape)));
-  if (shape[0] == 1 && x.width > 1) ignore_mean(tensor(weight), x, kernel);
   Signal y = convolve(x, tensor(weight), x.width, 2 * stride, stride, 1, Padding::kReplicate, threads_);
   settle(weight, "", y, 1.0);
   return y;

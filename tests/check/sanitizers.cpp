@@ -1,9 +1,32 @@
 // SPDX-License-Identifier: MIT
-// Only in builds with ThreadSanitizer. GLib is not built with it and its locks are bare futexes, so that the sanitizer
-// would take every hand-over between threads through GLib or GStreamer for a data race. These functions come before
-// GLib's, call them, and tell the sanitizer what happens before what.
+// Only in builds with a sanitizer: what it has to know about libraries that are not built with it.
+#ifdef __SANITIZE_ADDRESS__
+
+extern "C" {
+
+const char* __asan_default_options();
+const char* __lsan_default_suppressions();
+const char* __lsan_default_options();
+
+// GLib has no frame pointers.
+const char* __asan_default_options() { return "fast_unwind_on_malloc=0"; }
+const char* __lsan_default_options() { return "print_suppressions=0"; }
+// When GLib's table of quarks grows, readers without a lock may still be in the old one: it is never freed.
+const char* __lsan_default_suppressions() { return "leak:_dl_init\nleak:g_quark_\nleak:g_intern_\n"; }
+
+}  // extern "C"
+
+#endif
+#ifdef __SANITIZE_THREAD__
+
 #include <dlfcn.h>
 #include <gst/gst.h>
+
+extern "C" const char* __tsan_default_options();
+extern "C" const char* __tsan_default_options() { return "ignore_noninstrumented_modules=1"; }
+
+// GLib's locks are bare futexes, so that the sanitizer would take every hand-over between threads through GLib or
+// GStreamer for a data race. These functions come before GLib's, call them, and tell what happens before what.
 
 extern "C" void __tsan_acquire(void* address);
 extern "C" void __tsan_release(void* address);
@@ -115,3 +138,5 @@ void gst_object_unref(gpointer object) {
 }
 
 }  // extern "C"
+
+#endif
