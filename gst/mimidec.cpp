@@ -13,8 +13,8 @@
  *
  * ## Example launch line
  * |[
- * gst-launch-1.0 filesrc location=speech.codes ! audio/x-mimi,codebooks=8,framed=false ! mimiparse ! mimidec !
- * audioconvert ! wavenc ! filesink location=speech.wav
+ * gst-launch-1.0 filesrc location=speech.codes ! audio/x-mimi,codebooks=8,framed=false ! mimiparse ! mimidec \
+ *   ! audioconvert ! wavenc ! filesink location=speech.wav
  * ]|
  */
 #include "mimidec.h"
@@ -150,8 +150,8 @@ void InstallProperties(GObjectClass* klass) {
       klass, kPropBatchFrames,
       g_param_spec_int(
           "batch-frames", "Batch frames",
-          "Frames to decode at once, which takes less time and adds the latency of all but one; 0: one, but "
-          "up to 2 s where upstream is seekable",
+          "Frames to decode at once, which takes less time and adds the latency of all but one; 0: one, but where "
+          "upstream is seekable up to 2 s, as long as they come without a pause",
           0, 250, 0, static_cast<GParamFlags>(flags)));
 }
 

@@ -15,8 +15,8 @@
  *
  * ## Example launch line
  * |[
- * gst-launch-1.0 filesrc location=speech.wav ! wavparse ! audioconvert ! audioresample ! mimienc codebooks=8 ! filesink
- * location=speech.codes
+ * gst-launch-1.0 filesrc location=speech.wav ! wavparse ! audioconvert ! audioresample ! mimienc codebooks=8 \
+ *   ! filesink location=speech.codes
  * ]|
  */
 #include "mimienc.h"
@@ -177,8 +177,8 @@ void InstallProperties(GObjectClass* klass) {
       klass, kPropBatchFrames,
       g_param_spec_int(
           "batch-frames", "Batch frames",
-          "Frames to encode at once, which takes less time and adds as much latency; 0: one, but up to 2 s "
-          "where upstream is seekable. Buffers hold one frame in any case",
+          "Frames to encode at once, which takes less time and adds as much latency; 0: one, but where upstream is "
+          "seekable up to 2 s, as long as they come without a pause. Buffers hold one frame in any case",
           0, 250, 0, static_cast<GParamFlags>(strings | GST_PARAM_MUTABLE_READY)));
 }
 

@@ -4,15 +4,16 @@
  *
  * Cuts a byte stream of Mimi codes, such as a file, into time-stamped frames, and converts between the layouts `codes`
  * and `packed`. Codes have no header: the caps before it say how many codebooks there are; what else they leave out is
- * taken to be 24 kHz, 12.5 frames a second, 2048 codes per codebook and the layout `codes`.
+ * taken from what downstream fixes, or else to be 24 kHz, 12.5 frames a second and 2048 codes per codebook; without
+ * `stream-format`, the layout is `codes`.
  *
  * Every frame has the same size, so that duration, position and seeking are exact. After a seek, `lead-in` frames from
  * before its target come first, for the decoder's memory; they lie outside the segment, and the decoder drops them.
  *
  * ## Example launch line
  * |[
- * gst-launch-1.0 filesrc location=speech.codes ! audio/x-mimi,codebooks=8,framed=false ! mimiparse !
- * audio/x-mimi,stream-format=packed ! filesink location=speech.packed
+ * gst-launch-1.0 filesrc location=speech.codes ! audio/x-mimi,codebooks=8,framed=false ! mimiparse \
+ *   ! audio/x-mimi,stream-format=packed ! filesink location=speech.packed
  * ]|
  */
 #include "mimiparse.h"

@@ -51,8 +51,24 @@ void Parser::Start() {
   timed_ = through_ = warned_left_over_ = false;
 }
 
+// What the caps leave out is what downstream, for example a decoder with its model, fixes.
+CapsPtr Parser::Completed(const GstCaps* caps) {
+  CapsPtr complete(gst_caps_copy(caps));
+  CapsPtr any(gst_caps_from_string(MOSHI_CAPS_MIMI("true")));
+  CapsPtr taken(gst_pad_peer_query_caps(srcpad_, any.get()));
+  if (gst_caps_get_size(taken.get()) == 0 || gst_caps_is_any(taken.get())) return complete;
+  const GstStructure* theirs = gst_caps_get_structure(taken.get(), 0);
+  GstStructure* ours = gst_caps_get_structure(complete.get(), 0);
+  for (const char* field : {"rate", "framerate", "cardinality"}) {
+    const GValue* value = gst_structure_get_value(theirs, field);
+    if (value != nullptr && gst_value_is_fixed(value) && !gst_structure_has_field(ours, field))
+      gst_structure_set_value(ours, field, value);
+  }
+  return complete;
+}
+
 bool Parser::SetFormat(const GstCaps* caps) {
-  const std::optional<CodesFormat> format = ParseCodesCaps(caps);
+  const std::optional<CodesFormat> format = ParseCodesCaps(Completed(caps).get());
   if (!format) {
     GST_ELEMENT_ERROR(element_, STREAM, FORMAT,
                       ("The number of codebooks cannot be told from the data. Name it in the caps before this element, "
@@ -154,7 +170,16 @@ GstFlowReturn Parser::FollowDownstream() {
   if (output_ && !gst_pad_check_reconfigure(srcpad_)) return GST_FLOW_OK;
   if (ChooseOutput()) return GST_FLOW_OK;
   gst_pad_mark_reconfigure(srcpad_);
-  return GST_PAD_IS_FLUSHING(srcpad_) ? GST_FLOW_FLUSHING : GST_FLOW_NOT_NEGOTIATED;
+  if (GST_PAD_IS_FLUSHING(srcpad_)) return GST_FLOW_FLUSHING;
+  CapsPtr taken(gst_pad_peer_query_caps(srcpad_, nullptr));
+  StringPtr text(gst_caps_to_string(taken.get()));
+  GST_ELEMENT_WARNING(
+      element_, CORE, NEGOTIATION,
+      ("Downstream takes no codes of %d codebooks of %d at %d Hz. Correct the caps before this element, "
+       "or choose the model that made the codes.",
+       input_->codebooks, input_->cardinality, input_->rate),
+      ("downstream takes %s", text.get()));
+  return GST_FLOW_NOT_NEGOTIATED;
 }
 
 bool Parser::IsHead(GstBuffer* buffer) {

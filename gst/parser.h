@@ -45,6 +45,7 @@ class Parser {
  private:
   void ChooseWay();
   bool FindFormat();
+  CapsPtr Completed(const GstCaps* caps);
   bool IsHead(GstBuffer* buffer);
   GstFlowReturn FollowDownstream();
   bool ChooseOutput();

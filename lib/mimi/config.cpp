@@ -191,12 +191,6 @@ void validate(const Config& c, const std::string& origin) {
 
 }  // namespace
 
-bool uses_rope(Positional positional) {
-  return positional == Positional::kRope || positional == Positional::kRopeConcat || positional == Positional::kSinRope;
-}
-
-bool adds_sine(Positional positional) { return positional == Positional::kSin || positional == Positional::kSinRope; }
-
 int SeanetConfig::hop_length() const {
   int hop = 1;
   for (const int ratio : ratios) hop *= ratio;

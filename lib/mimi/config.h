@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "nn/transformer_config.h"
+
 namespace moshi::mimi {
 
 struct SeanetConfig {
@@ -25,24 +27,8 @@ struct SeanetConfig {
   int hop_length() const;  ///< samples per latent step: the product of the ratios
 };
 
-/// How positions enter: rotating queries and keys (by interleaved pairs, or by halves), adding a sine to the input of
-/// the first layer, or both.
-enum class Positional { kNone, kRope, kRopeConcat, kSin, kSinRope };
-bool uses_rope(Positional positional);  ///< kRope and kSinRope rotate interleaved pairs, kRopeConcat halves
-bool adds_sine(Positional positional);
-
-struct TransformerConfig {
-  int d_model = 512;
-  int num_heads = 8;
-  int num_layers = 8;
-  int context = 250;  ///< steps; also the capacity of the key-value ring
-  float max_period = 10000.0f;
-  int dim_feedforward = 2048;
-  bool layer_scale = true;
-  Positional positional = Positional::kRope;
-  int input_dimension = 512;
-  int output_dimension = 512;
-};
+using nn::Positional;
+using nn::TransformerConfig;
 
 struct QuantizerConfig {
   int dimension = 256;

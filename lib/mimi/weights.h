@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/tensor_source.h"
 #include "mimi/codec.h"
 #include "mimi/config.h"
 
@@ -27,12 +28,6 @@ std::vector<TensorSpec> expected_tensors(const Config& config);
 /// Whether a direction reads this tensor (the quantizer's codebooks serve both).
 bool used_by(const TensorSpec& tensor, Direction direction);
 
-/// Where a model's numbers come from: a checkpoint, or memory in tests and in the random-model tool.
-class TensorSource {
- public:
-  virtual ~TensorSource() = default;
-  /// The tensor as f32, row-major, in its canonical shape. Throws Error when it holds NaN or infinity.
-  virtual std::vector<float> read(const std::string& name) const = 0;
-};
+using checkpoint::TensorSource;
 
 }  // namespace moshi::mimi

@@ -59,8 +59,8 @@ void StreamingProduct::compute(Context& context, const Sink& sink) {
   kernels::run_gemm(context.pool, context.kernels, call);
 }
 
-Convolution::Convolution(const ConvolutionShape& shape, const mimi::TensorSource& source, int input_rows_per_frame,
-                         kernels::Arena& arena, StateLayout& layout) {
+Convolution::Convolution(const ConvolutionShape& shape, const checkpoint::TensorSource& source,
+                         int input_rows_per_frame, kernels::Arena& arena, StateLayout& layout) {
   taps_ = shape.kernel;
   dilation_ = shape.dilation;
   stride_ = shape.stride;
@@ -78,7 +78,7 @@ Convolution::Convolution(const ConvolutionShape& shape, const mimi::TensorSource
   }
 }
 
-TransposedConvolution::TransposedConvolution(const ConvolutionShape& shape, const mimi::TensorSource& source,
+TransposedConvolution::TransposedConvolution(const ConvolutionShape& shape, const checkpoint::TensorSource& source,
                                              int input_rows_per_frame, kernels::Arena& arena, StateLayout& layout) {
   const int in = shape.in;
   const int out = shape.out;
@@ -98,8 +98,8 @@ TransposedConvolution::TransposedConvolution(const ConvolutionShape& shape, cons
 }
 
 ResidualBlock::ResidualBlock(const ConvolutionShape& first, const ConvolutionShape& second,
-                             const ConvolutionShape* shortcut, const mimi::TensorSource& source, int rows_per_frame,
-                             kernels::Arena& arena, StateLayout& layout)
+                             const ConvolutionShape* shortcut, const checkpoint::TensorSource& source,
+                             int rows_per_frame, kernels::Arena& arena, StateLayout& layout)
     : x(first.in, 0, rows_per_frame, layout, {}),
       first_(first, source, rows_per_frame, arena, layout),
       second_(second, source, rows_per_frame, arena, layout) {

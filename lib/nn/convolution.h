@@ -9,7 +9,7 @@
 #include <span>
 #include <string>
 
-#include "mimi/weights.h"
+#include "checkpoint/tensor_source.h"
 #include "nn/context.h"
 #include "nn/stream_buffer.h"
 
@@ -62,7 +62,7 @@ struct ConvolutionShape {
 /// Weight [out, in, kernel], bias [out].
 class Convolution : public StreamingProduct {
  public:
-  Convolution(const ConvolutionShape& shape, const mimi::TensorSource& source, int input_rows_per_frame,
+  Convolution(const ConvolutionShape& shape, const checkpoint::TensorSource& source, int input_rows_per_frame,
               kernels::Arena& arena, StateLayout& layout);
 };
 
@@ -70,7 +70,7 @@ class Convolution : public StreamingProduct {
 /// Weight [in, out, kernel], bias [out].
 class TransposedConvolution : public StreamingProduct {
  public:
-  TransposedConvolution(const ConvolutionShape& shape, const mimi::TensorSource& source, int input_rows_per_frame,
+  TransposedConvolution(const ConvolutionShape& shape, const checkpoint::TensorSource& source, int input_rows_per_frame,
                         kernels::Arena& arena, StateLayout& layout);
 };
 
@@ -79,7 +79,7 @@ class ResidualBlock {
  public:
   /// `shortcut` is null where the shortcut is the identity.
   ResidualBlock(const ConvolutionShape& first, const ConvolutionShape& second, const ConvolutionShape* shortcut,
-                const mimi::TensorSource& source, int rows_per_frame, kernels::Arena& arena, StateLayout& layout);
+                const checkpoint::TensorSource& source, int rows_per_frame, kernels::Arena& arena, StateLayout& layout);
 
   /// Where the layer before writes: its raw output to `x`, its ELU to `activated()`.
   StreamBuffer x;

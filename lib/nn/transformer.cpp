@@ -13,13 +13,13 @@ namespace {
 constexpr float kNormEps = 1e-5f;
 constexpr int kMaxHeadDim = 512;
 
-kernels::PackedMatrix read_linear(const mimi::TensorSource& source, const std::string& name, int in, int out,
+kernels::PackedMatrix read_linear(const checkpoint::TensorSource& source, const std::string& name, int in, int out,
                                   kernels::Arena& arena) {
   const std::vector<float> weight = source.read(name);
   return kernels::pack(arena, in, out, [&](int k, int n) { return weight[static_cast<size_t>(n) * in + k]; });
 }
 
-const float* read_vector(const mimi::TensorSource& source, const std::string& name, kernels::Arena& arena) {
+const float* read_vector(const checkpoint::TensorSource& source, const std::string& name, kernels::Arena& arena) {
   const std::vector<float> values = source.read(name);
   return kernels::pack_vector(arena, static_cast<int>(values.size()), [&](int i) { return values[i]; });
 }
@@ -30,7 +30,7 @@ void grow(std::vector<float>& buffer, size_t count) {
 
 }  // namespace
 
-Transformer::Transformer(const mimi::TransformerConfig& config, const mimi::TensorSource& source,
+Transformer::Transformer(const TransformerConfig& config, const checkpoint::TensorSource& source,
                          const std::string& name, int steps_per_frame, kernels::Arena& arena, StateLayout& layout)
     : input(config.input_dimension, 0, steps_per_frame, layout, {}),
       width_(config.d_model),
@@ -39,7 +39,7 @@ Transformer::Transformer(const mimi::TransformerConfig& config, const mimi::Tens
       feed_forward_(config.dim_feedforward),
       positional_(config.positional),
       max_period_(config.max_period),
-      rope_(config.d_model / config.num_heads, config.max_period, config.positional != mimi::Positional::kRopeConcat),
+      rope_(config.d_model / config.num_heads, config.max_period, config.positional != Positional::kRopeConcat),
       ring_(config.context, config.d_model / config.num_heads) {
   if (ring_.width() > kMaxHeadDim) {
     throw Error(MOSHI_ERR_NOT_SUPPORTED, "attention heads of " + std::to_string(ring_.head_dim()) +
@@ -57,7 +57,7 @@ Transformer::Transformer(const mimi::TransformerConfig& config, const mimi::Tens
   }
 }
 
-void Transformer::load_layer(const mimi::TransformerConfig& config, const mimi::TensorSource& source,
+void Transformer::load_layer(const TransformerConfig& config, const checkpoint::TensorSource& source,
                              const std::string& name, kernels::Arena& arena, StateLayout& layout) {
   Layer layer;
   layer.norm1_weight = read_vector(source, name + ".norm1.weight", arena);
@@ -117,10 +117,10 @@ void Transformer::embed_positions(std::span<const Part> parts) {
   int row = 0;
   for (const Part& part : parts) {
     for (int step = 0; step < part.frames * steps_per_frame_; ++step, ++row) {
-      if (mimi::adds_sine(positional_)) {
+      if (adds_sine(positional_)) {
         add_sin_embedding(part.position + step, max_period_, width_, &x_[static_cast<size_t>(row) * width_]);
       }
-      if (mimi::uses_rope(positional_)) {
+      if (uses_rope(positional_)) {
         rope_.angles(part.position + step, &cos_sin_[static_cast<size_t>(row) * 2 * rope_.half()]);
       }
     }
@@ -130,7 +130,7 @@ void Transformer::embed_positions(std::span<const Part> parts) {
 void Transformer::attend_head(const Context& context, const Part& part, int first_row, const Layer& layer, int head,
                               float* scores) {
   const int head_dim = ring_.head_dim();
-  const bool rotate = mimi::uses_rope(positional_);
+  const bool rotate = uses_rope(positional_);
   float* ring = part.state + layer.rings + head * ring_.floats();
   // Padded copies, as kernels read whole vectors.
   alignas(64) float query[kMaxHeadDim] = {};

@@ -13,17 +13,18 @@
 #include <string>
 #include <vector>
 
-#include "mimi/weights.h"
+#include "checkpoint/tensor_source.h"
 #include "nn/context.h"
 #include "nn/kv_ring.h"
 #include "nn/rope.h"
 #include "nn/stream_buffer.h"
+#include "nn/transformer_config.h"
 
 namespace moshi::nn {
 
 class Transformer {
  public:
-  Transformer(const mimi::TransformerConfig& config, const mimi::TensorSource& source, const std::string& name,
+  Transformer(const TransformerConfig& config, const checkpoint::TensorSource& source, const std::string& name,
               int steps_per_frame, kernels::Arena& arena, StateLayout& layout);
 
   StreamBuffer input;  ///< [steps][input_dimension]
@@ -46,7 +47,7 @@ class Transformer {
     size_t rings = 0;
   };
 
-  void load_layer(const mimi::TransformerConfig& config, const mimi::TensorSource& source, const std::string& name,
+  void load_layer(const TransformerConfig& config, const checkpoint::TensorSource& source, const std::string& name,
                   kernels::Arena& arena, StateLayout& layout);
   void embed_positions(std::span<const Part> parts);
   void run_layer(Context& context, std::span<const Part> parts, const Layer& layer);
@@ -61,7 +62,7 @@ class Transformer {
   int heads_;
   int steps_per_frame_;
   int feed_forward_;
-  mimi::Positional positional_;
+  Positional positional_;
   float max_period_;
   Rope rope_;
   KvRing ring_;

@@ -22,7 +22,7 @@ CHANGES = {
     "encoder_transformer.transformer.layers.1.norm1.bias": 1.01,
     "downsample.conv.conv.conv.weight": 1.0001,
     "quantizer.rvq_first.vq.layers.0._codebook.cluster_usage": 1.01,
-    "quantizer.rvq_rest.vq.layers.30._codebook.embedding_sum": 1.05,
+    "quantizer.rvq_rest.vq.layers.5._codebook.embedding_sum": 1.01,
     "quantizer.rvq_rest.output_proj.weight": 1.0001,
     "upsample.convtr.convtr.convtr.weight": 1.01,
     "decoder_transformer.transformer.layers.0.linear1.weight": 1.02,
