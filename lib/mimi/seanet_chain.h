@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "mimi/seanet_layers.h"
+#include "mimi/weights.h"
 #include "nn/convolution.h"
 
 namespace moshi::mimi {

@@ -206,6 +206,7 @@ MoshiStatus SessionOpen(MoshiEngine* engine, const MoshiSessionConfig* config, M
   if (config == nullptr || result == nullptr || config->roles == 0 || (config->roles & ~engine->roles) != 0)
     return Fault(error, MOSHI_ERR_INVALID_ARGUMENT, "A session needs roles that its engine has.");
   *result = nullptr;
+  if (MoshiStatus status = engine->model->WaitLoaded(engine, 0, error); status != MOSHI_OK) return status;
   if (const auto failure = static_cast<MoshiStatus>(Knob("SESSION_FAIL", 0)); failure != MOSHI_OK)
     return KnobFault(error, failure, engine->model->facts().file);
   auto session = std::make_unique<MoshiSession>();

@@ -18,8 +18,6 @@ int64_t Now() { return Clock::now().time_since_epoch().count(); }
 
 MoshiStatus Model::AddSession(MoshiSession* session, MoshiError* error) {
   Lock lock(mutex_);
-  if (phase_ != Phase::kReady)
-    return Fault(error, MOSHI_ERR_BUSY, facts_.file + " is not loaded; wait for it before opening a session.");
   const int most = static_cast<int>(Knob("SESSIONS_MAX", 0));
   if (most > 0 && static_cast<int>(sessions_.size()) >= most)
     return Fault(error, MOSHI_ERR_BUSY,

@@ -149,6 +149,11 @@ void ALoadGoesOnWhileOneWantsIt() {
   moshi_fake_set("LOAD_HOLD", "1");
   MoshiEngine *one = Open(), *two = Open();
   REQUIRE(api->engine_wait(one, 1000, nullptr) == MOSHI_ERR_TIMEOUT);
+  MoshiSessionConfig early{};
+  early.size = sizeof early;
+  early.roles = MOSHI_ROLE_ENCODE;
+  MoshiSession* session = nullptr;
+  REQUIRE(api->session_open(one, &early, &session, nullptr) == MOSHI_ERR_TIMEOUT && session == nullptr);
   std::thread waiter([&] { REQUIRE(api->engine_wait(one, MOSHI_FOREVER, nullptr) == MOSHI_ERR_CANCELLED); });
   api->engine_cancel(one);
   waiter.join();

@@ -78,8 +78,8 @@ TEST(MimiConfig, AllPositionsAreKnown) {
   for (const auto& [name, value] : known) {
     EXPECT_EQ(parse_config(with("/transformer/positional_embedding", name), "x").transformer.positional, value);
   }
-  EXPECT_TRUE(moshi::mimi::uses_rope(Positional::kSinRope) && moshi::mimi::adds_sine(Positional::kSinRope));
-  EXPECT_FALSE(moshi::mimi::uses_rope(Positional::kSin) || moshi::mimi::adds_sine(Positional::kRopeConcat));
+  EXPECT_TRUE(uses_rope(Positional::kSinRope) && adds_sine(Positional::kSinRope));
+  EXPECT_FALSE(uses_rope(Positional::kSin) || adds_sine(Positional::kRopeConcat));
 }
 
 TEST(MimiConfig, WrongTypesAreNamed) {
