@@ -12,16 +12,13 @@ import sys
 import tempfile
 
 PAGES = ["README.md", "docs/mimienc.md", "docs/mimidec.md", "docs/mimiparse.md", "docs/*.md", "gst/*.cpp"]
-RAW = "audio/x-raw,rate=24000,channels=1"
-CODES = "audio/x-mimi,codebooks=8,framed=false,stream-format="
+RAW = "audio/x-raw,format=S16LE,rate=24000,channels=1"
 
 
 def lines_of(text):
     """A page's gst-launch lines, as one shell command each; not those with an ellipsis or a sound card."""
     blocks = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", text, re.M | re.S)
-    # A comment in C++ is filled like text: a line goes on until the next command.
-    for block in re.findall(r"\|\[\n(.*?)\]\|", text, re.S):
-        blocks.append(re.sub(r"\n(?: \* ?)?(?!gst-launch)", " ", re.sub(r"^ \* ?", "", block, flags=re.M)))
+    blocks += [re.sub(r"^ \* ?", "", block, flags=re.M) for block in re.findall(r"\|\[\n(.*?)\]\|", text, re.S)]
     for block in blocks:
         block = re.sub(r"\\\n\s*", " ", block)
         for line in block.splitlines():
@@ -32,7 +29,9 @@ def lines_of(text):
 
 def run(command, folder):
     environment = {k: v for k, v in os.environ.items() if k != "GST_TRACERS"}
-    done = subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     trouble = [word for word in ("CRITICAL", "ERROR", "WARNING") if word in done.stdout + done.stderr]
     if done.returncode == 0 and not trouble:
         return ""
@@ -43,14 +42,19 @@ def make_files(folder):
     """The recording, and its codes in both formats, under the names that the lines use."""
     (folder / "demo" / "model").mkdir(parents=True)
     (folder / "model").mkdir()
-    for wav in ("demo/input.wav", "speech.wav"):
-        problem = run(f"gst-launch-1.0 audiotestsrc num-buffers=60 ! {RAW},format=S16LE ! wavenc ! filesink location={wav}", folder)
+    codes = "mimienc codebooks=8 ! audio/x-mimi,stream-format=codes"
+    packed = "mimienc codebooks=8 ! audio/x-mimi,stream-format=packed"
+    files = {
+        "demo/input.wav": "wavenc",
+        "demo/codes.mimi": codes,
+        "demo/packed.mimi": packed,
+        "speech.wav": "wavenc",
+        "speech.codes": codes,
+        "speech.packed": packed,
+    }
+    for name, encoder in files.items():
+        problem = run(f"gst-launch-1.0 audiotestsrc num-buffers=60 ! {RAW} ! {encoder} ! filesink location={name}", folder)
         assert not problem, problem
-    for names, layout in ((("demo/codes.mimi", "speech.codes"), "codes"), (("demo/packed.mimi", "speech.packed"), "packed")):
-        for name in names:
-            line = f"gst-launch-1.0 audiotestsrc num-buffers=60 ! {RAW},format=F32LE ! mimienc codebooks=8"
-            problem = run(f"{line} ! audio/x-mimi,stream-format={layout} ! filesink location={name}", folder)
-            assert not problem, problem
 
 
 def main():

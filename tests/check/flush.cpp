@@ -55,6 +55,24 @@ GST_START_TEST(test_8_a_new_stream_resets_both) {
 }
 GST_END_TEST;
 
+GST_START_TEST(test_8_a_new_stream_resets_the_encoder_also_when_its_time_goes_on) {
+  const Samples a = Sound(2 * kFrameSamples + 480, 1), b = Sound(2 * kFrameSamples, 2);
+  Rig rig("mimienc", "", kF32);
+  fail_unless_equals_int(rig.Push(F32(a, 0)), GST_FLOW_OK);
+  Caps caps(gst_caps_from_string(kF32));
+  GstSegment segment;
+  gst_segment_init(&segment, GST_FORMAT_TIME);
+  segment.base = 180 * GST_MSECOND;
+  fail_unless(rig.Send(gst_event_new_stream_start("another")));
+  fail_unless(rig.Send(gst_event_new_caps(caps.get())));
+  fail_unless(rig.Send(gst_event_new_segment(&segment)));
+  fail_unless_equals_int(rig.Push(F32(b, 0)), GST_FLOW_OK);
+  std::vector<Buffer> out = rig.Finish();
+  fail_unless_codes(CodesOf(out), Joined(Encoded(a, 8), Encoded(b, 8)));
+  fail_unless_equals_uint64(ClippedEnd(out[2]), kFrameSamples - 480);
+}
+GST_END_TEST;
+
 struct Case {
   const char* factory;
   std::string caps;
@@ -192,6 +210,7 @@ Suite* flush_suite() {
   tcase_add_test(tcase, test_8_flush_in_mid_frame_forgets_the_part_and_the_state);
   tcase_add_test(tcase, test_8_flush_resets_the_decoder);
   tcase_add_test(tcase, test_8_a_new_stream_resets_both);
+  tcase_add_test(tcase, test_8_a_new_stream_resets_the_encoder_also_when_its_time_goes_on);
   tcase_add_test(tcase, test_9_flush_while_inferring);
   tcase_add_test(tcase, test_9_flush_while_loading);
   tcase_add_test(tcase, test_9_null_while_inferring);
