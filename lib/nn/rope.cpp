@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "nn/rope_frequencies.h"
+
 namespace moshi::nn {
 namespace {
 
@@ -61,12 +63,8 @@ void sin_cos(double angle, float* sine, float* cosine) {
   }
 }
 
-Rope::Rope(int head_dim, float max_period, bool interleaved) : frequencies_(head_dim / 2), interleaved_(interleaved) {
-  const auto factor = static_cast<float>(-std::log(static_cast<double>(max_period)) * 2 / head_dim);
-  for (size_t i = 0; i < frequencies_.size(); ++i) {
-    frequencies_[i] = static_cast<float>(std::exp(static_cast<double>(static_cast<float>(i) * factor)));
-  }
-}
+Rope::Rope(int head_dim, float max_period, bool interleaved)
+    : frequencies_(rope_frequencies(head_dim, max_period)), interleaved_(interleaved) {}
 
 void Rope::angles(int64_t position, float* cos_sin) const {
   const int count = half();

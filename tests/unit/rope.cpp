@@ -6,6 +6,8 @@
 #include <cmath>
 #include <vector>
 
+#include "nn/rope_frequencies.h"
+
 namespace moshi::nn {
 namespace {
 
@@ -36,6 +38,19 @@ TEST(Rope, RotatesPairsByPositionTimesFrequency) {
       // The frequency may differ by one rounding, which the position multiplies.
       EXPECT_NEAR(head[re], before[re] * std::cos(angle) - before[im] * std::sin(angle), 0.05 * frequency + 1e-5);
       EXPECT_NEAR(head[im], before[re] * std::sin(angle) + before[im] * std::cos(angle), 0.05 * frequency + 1e-5);
+    }
+  }
+}
+
+TEST(RopeFrequencies, AreThoseOfTheReferenceToTheLastBit) {
+  // Of the published codec: the reference's exponential rounds this one up where the nearest float lies below.
+  EXPECT_EQ(rope_frequencies(64, 10000.0f)[3], 0x1.afd136p-2f);
+  for (const int head_dim : {16, 64, 128, 256}) {
+    const std::vector<float> frequencies = rope_frequencies(head_dim, 10000.0f);
+    ASSERT_EQ(frequencies.size(), static_cast<size_t>(head_dim / 2));
+    for (size_t i = 0; i < frequencies.size(); ++i) {
+      const double exact = std::pow(10000.0, -2.0 * static_cast<double>(i) / head_dim);
+      EXPECT_NEAR(frequencies[i], exact, exact * 1e-6);
     }
   }
 }
