@@ -11,11 +11,11 @@ constexpr int kRowsAtOnce = 96;
 
 }  // namespace
 
-void unpack_column(const PackedMatrix& matrix, int column, float* out) {
+void subtract_column(const PackedMatrix& matrix, int column, float* from) {
   const int panel = column / kPanel;
   const int width = matrix.panel_width(panel);
   const float* in = matrix.panel(panel) + column % kPanel;
-  for (int i = 0; i < matrix.k; ++i) out[i] = in[static_cast<size_t>(i) * width];
+  for (int i = 0; i < matrix.k; ++i) from[i] -= in[static_cast<size_t>(i) * width];
 }
 
 void run_gemm(Pool& pool, const Kernels& kernels, const GemmCall& call) {

@@ -31,8 +31,8 @@ const float* pack_vector(Arena& arena, int n, const At& at) {
   return data;
 }
 
-/// Copies column `column` of a packed matrix (k floats).
-void unpack_column(const PackedMatrix& matrix, int column, float* out);
+/// Subtracts column `column` of a packed matrix from k floats.
+void subtract_column(const PackedMatrix& matrix, int column, float* from);
 
 /// Runs a product on the pool.
 void run_gemm(Pool& pool, const Kernels& kernels, const GemmCall& call);

@@ -62,21 +62,14 @@ class PackedCodec : public Codec {
     return direction == Direction::kEncode ? encoder_->shape() : decoder_->shape();
   }
 
-  static EncodeItem slice(const EncodeItem& item, int begin, int frames, const Config& config) {
-    EncodeItem part = item;
-    part.frames = frames;
-    part.pcm += static_cast<size_t>(begin) * config.frame_samples();
-    part.codes += static_cast<size_t>(begin) * item.codebooks;
-    if (part.latent) part.latent += static_cast<size_t>(begin) * config.seanet.dimension;
-    return part;
-  }
-  static DecodeItem slice(const DecodeItem& item, int begin, int frames, const Config& config) {
-    DecodeItem part = item;
-    part.frames = frames;
-    part.pcm += static_cast<size_t>(begin) * config.frame_samples();
-    part.codes += static_cast<size_t>(begin) * item.codebooks;
-    if (part.latent) part.latent += static_cast<size_t>(begin) * config.seanet.dimension;
-    return part;
+  /// Frames [begin, begin + frames) of an item of either direction.
+  template <class Item>
+  Item slice(Item item, int begin, int frames) const {
+    item.frames = frames;
+    item.pcm += static_cast<size_t>(begin) * config_.frame_samples();
+    item.codes += static_cast<size_t>(begin) * item.codebooks;
+    if (item.latent) item.latent += static_cast<size_t>(begin) * config_.seanet.dimension;
+    return item;
   }
 
   template <class Item, class Run>
@@ -88,7 +81,7 @@ class PackedCodec : public Codec {
       wave.clear();
       for (const Item& item : items) {
         const int frames = std::min(quota, item.frames - begin);
-        if (frames > 0) wave.push_back(slice(item, begin, frames, config_));
+        if (frames > 0) wave.push_back(slice(item, begin, frames));
       }
       run(std::span<const Item>(wave));
     }

@@ -65,15 +65,13 @@ void PackedDecoder::upsample(nn::Context& context, std::span<const nn::Part> par
 void PackedDecoder::run_tiles(nn::Context& context, const DecodeItem& item, const nn::Part& part, int index) {
   const nn::Part tile_part{.state = part.state, .position = 0, .frames = 1};
   const std::span<const nn::Part> one(&tile_part, 1);
+  nn::StreamBuffer& entry = *tiled_.entry().elu;
   const auto rows_in = static_cast<size_t>(tiling_.tile_rows_in) * tiling_.boundary_channels;
   for (int tile = 0; tile < item.frames * tiling_.tiles; ++tile) {
     tiled_.begin(one);
     samples_.begin(one);
-    const nn::Sink entry = tiled_.entry();
-    const nn::Sink from{.raw = &boundary_};
-    float* rows = from.raw->row(index, tile * tiling_.tile_rows_in);
-    if (entry.elu) std::copy_n(rows, rows_in, entry.elu->row(0, 0));
-    if (entry.raw) std::copy_n(rows, rows_in, entry.raw->row(0, 0));
+    // The first tiled layer is never the one from latents, so that it wants its input after ELU.
+    std::copy_n(boundary_.row(index, tile * tiling_.tile_rows_in), rows_in, entry.row(0, 0));
     tiled_.compute(context, {.raw = &samples_});
     std::copy_n(samples_.row(0, 0), tiling_.tile_rows_out,
                 item.pcm + static_cast<size_t>(tile) * tiling_.tile_rows_out);

@@ -92,11 +92,7 @@ void QuantizerEncoder::search(nn::Context& context, int level) {
     const Frame& frame = active_[row];
     frame.codes[level] = static_cast<uint16_t>(code);
     if (level == 0 || level + 1 >= frame.codebooks) return;
-    float* residual = frame.projected + width;
-    const int column = code % kernels::kPanel;
-    const int panel_width = codebook.rows.panel_width(code / kernels::kPanel);
-    const float* panel = codebook.rows.panel(code / kernels::kPanel);
-    for (int i = 0; i < width; ++i) residual[i] -= panel[static_cast<size_t>(i) * panel_width + column];
+    kernels::subtract_column(codebook.rows, code, frame.projected + width);
   });
 }
 

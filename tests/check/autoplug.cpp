@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How the elements are found, described and plugged (behaviours 3, 21 and 27).
+// How the elements are found, described and plugged (behaviors 3, 21 and 27).
 #include "support.h"
 
 using namespace check;

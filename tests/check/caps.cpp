@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the pads accept and offer (behaviours 3 and 14).
+// What the pads accept and offer (behaviors 3 and 14).
 #include "support.h"
 
 using namespace check;

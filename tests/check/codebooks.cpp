@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The number of codebooks: changed while playing, refused, wrong (behaviour 13).
+// The number of codebooks: changed while playing, refused, wrong (behavior 13).
 #include "support.h"
 
 using namespace check;

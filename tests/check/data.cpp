@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Bad and odd data: corrupt frames, strange memory, extreme samples (behaviours 23 to 26).
+// Bad and odd data: corrupt frames, strange memory, extreme samples (behaviors 23 to 26).
 #include <algorithm>
 #include <cmath>
 #include <cstring>

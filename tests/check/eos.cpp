@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The end of a stream and exact sample counts (behaviours 6 and 7).
+// The end of a stream and exact sample counts (behaviors 6 and 7).
 #include <gst/audio/audio.h>
 
 #include "support.h"

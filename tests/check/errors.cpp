@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Each bad input is one clear error within seconds, and the element works again afterwards (behaviour 22).
+// Each bad input is one clear error within seconds, and the element works again afterwards (behavior 22).
 #include <moshi/core.h>
 
 #include "support.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What downstream returns, and properties set from other threads (behaviours 20 and 21).
+// What downstream returns, and properties set from other threads (behaviors 20 and 21).
 #include <atomic>
 #include <thread>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Flushing and stopping at any moment (behaviours 8 and 9).
+// Flushing and stopping at any moment (behaviors 8 and 9).
 #include <thread>
 
 #include "support.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Holes in the stream: DISCONT, time stamps that jump, GAP events, concealment (behaviours 10 and 11).
+// Holes in the stream: DISCONT, time stamps that jump, GAP events, concealment (behaviors 10 and 11).
 #include "support.h"
 
 using namespace check;

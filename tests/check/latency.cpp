@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Latency, allocation, position and conversion queries, and tags (behaviours 15 to 19).
+// Latency, allocation, position and conversion queries, and tags (behaviors 15 to 19).
 #include <gst/audio/audio.h>
 
 #include "support.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// While a model loads: what waits, what is dropped, what is shared, what is cancelled (behaviours 2 and 9).
+// While a model loads: what waits, what is dropped, what is shared, what is cancelled (behaviors 2 and 9).
 #include <thread>
 
 #include "support.h"

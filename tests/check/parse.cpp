@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The parser, and seeking through it (behaviours 4, 12, 24 and 27 where a file of codes is the source).
+// The parser, and seeking through it (behaviors 4, 12, 24 and 27 where a file of codes is the source).
 #include <glib/gstdio.h>
 
 #include <algorithm>

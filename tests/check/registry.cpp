@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The plugin and the core as files: nothing heavy is mapped by a scan, and whatever is wrong with the core is a clear
-// error of an element that exists (behaviours 22, 28, 30 and 31). Each case is a process of its own.
+// error of an element that exists (behaviors 22, 28, 30 and 31). Each case is a process of its own.
 #include <glib/gstdio.h>
 
 #include <fstream>

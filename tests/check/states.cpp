@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// State changes of every element, alone and in pipelines (behaviours 1, 2 and 32).
+// State changes of every element, alone and in pipelines (behaviors 1, 2 and 32).
 #include <random>
 
 #include "support.h"

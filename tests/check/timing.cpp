@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Frame counts and time stamps for any cutting of the input, and segments (behaviours 4 and 5).
+// Frame counts and time stamps for any cutting of the input, and segments (behaviors 4 and 5).
 #include <algorithm>
 
 #include "support.h"

@@ -246,12 +246,12 @@ TEST(Attention, EqualsDoublePrecisionAndEveryPath) {
   }
 }
 
-TEST(Pack, ColumnsComeBackAsTheyWent) {
+TEST(Pack, ColumnsAreTakenFromWhereTheyWent) {
   const Product product(1, 33, 100);
-  std::vector<float> column(33);
   for (const int n : {0, 63, 64, 99}) {
-    unpack_column(product.packed, n, column.data());
-    for (int i = 0; i < 33; ++i) EXPECT_EQ(column[i], product.b[static_cast<size_t>(i) * 100 + n]);
+    std::vector<float> values(33, 0.0f);
+    subtract_column(product.packed, n, values.data());
+    for (int i = 0; i < 33; ++i) EXPECT_EQ(values[i], -product.b[static_cast<size_t>(i) * 100 + n]);
   }
 }
 
