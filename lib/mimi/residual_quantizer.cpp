@@ -14,10 +14,6 @@ std::string codebook_name(int level) {
 
 bool has_acoustic(const QuantizerConfig& config) { return config.n_q > 1; }
 
-void grow(std::vector<float>& buffer, size_t count) {
-  if (buffer.size() < count) buffer.resize(count);
-}
-
 }  // namespace
 
 std::vector<float> read_codebook(const QuantizerConfig& config, const TensorSource& source, int level) {
@@ -60,7 +56,7 @@ QuantizerEncoder::QuantizerEncoder(const QuantizerConfig& config, const TensorSo
 
 void QuantizerEncoder::project(nn::Context& context, nn::StreamBuffer& latents) {
   const int rows = latents.total_rows();
-  grow(projected_, static_cast<size_t>(rows) * 2 * config_.dimension);
+  nn::grow(projected_, static_cast<size_t>(rows) * 2 * config_.dimension);
   nn::RowLists& lists = context.rows;
   lists.a.clear();
   lists.out.clear();
@@ -76,7 +72,7 @@ void QuantizerEncoder::search(nn::Context& context, int level) {
   const int width = config_.dimension;
   const Codebook& codebook = codebooks_[level];
   const auto rows = static_cast<int>(active_.size());
-  grow(scores_, static_cast<size_t>(rows) * config_.bins);
+  nn::grow(scores_, static_cast<size_t>(rows) * config_.bins);
   nn::RowLists& lists = context.rows;
   lists.a.clear();
   lists.out.clear();
@@ -147,7 +143,7 @@ void QuantizerDecoder::sum_rows(const uint16_t* codes, int codebooks, float* out
 
 void QuantizerDecoder::decode(nn::Context& context, std::span<const DecodeItem> items, nn::StreamBuffer& latents) {
   const size_t width = 2 * static_cast<size_t>(config_.dimension);
-  grow(sums_, latents.total_rows() * width);
+  nn::grow(sums_, latents.total_rows() * width);
   nn::RowLists& lists = context.rows;
   lists.a.clear();
   lists.out.clear();

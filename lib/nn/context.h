@@ -16,6 +16,11 @@ struct RowLists {
   std::vector<float*> out_elu;
 };
 
+/// Room for `count` values that are about to be written; memory is kept between calls.
+inline void grow(std::vector<float>& buffer, size_t count) {
+  if (buffer.size() < count) buffer.resize(count);
+}
+
 struct Context {
   kernels::Pool& pool;
   const kernels::Kernels& kernels;

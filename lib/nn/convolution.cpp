@@ -21,7 +21,7 @@ void StreamingProduct::gather_windows(Context& context) {
   auto& a = context.rows.a;
   const auto channels = static_cast<size_t>(input.channels());
   const size_t width = taps_ * channels;
-  if (windows_.size() < a.size() * width) windows_.resize(a.size() * width);
+  grow(windows_, a.size() * width);
   for (size_t i = 0; i < a.size(); ++i) {
     for (int tap = 0; tap < taps_; ++tap) {
       std::memcpy(&windows_[i * width + tap * channels], a[i] + tap * dilation_ * channels, channels * sizeof(float));

@@ -61,8 +61,6 @@ class StreamBuffer {
 
   int channels() const { return channels_; }
   int history() const { return history_; }
-  int rows_per_frame() const { return rows_per_frame_; }
-  size_t state_offset() const { return state_offset_; }
   int items() const { return static_cast<int>(items_.size()); }
   int rows(int item) const { return items_[item].rows; }
   int total_rows() const { return total_rows_; }

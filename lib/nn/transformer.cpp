@@ -24,10 +24,6 @@ const float* read_vector(const checkpoint::TensorSource& source, const std::stri
   return kernels::pack_vector(arena, static_cast<int>(values.size()), [&](int i) { return values[i]; });
 }
 
-void grow(std::vector<float>& buffer, size_t count) {
-  if (buffer.size() < count) buffer.resize(count);
-}
-
 }  // namespace
 
 Transformer::Transformer(const TransformerConfig& config, const checkpoint::TensorSource& source,
@@ -89,13 +85,13 @@ void Transformer::begin(std::span<const Part> parts) {
   grow(scores_, parts.size() * heads_ * 2 * kernels::round_up(ring_.capacity(), kernels::kLanes));
 }
 
-void Transformer::product(Context& context, const std::vector<float>& in, int in_width, kernels::GemmCall call,
-                          float* out, float* residual) {
+void Transformer::product(Context& context, const float* in, int in_width, kernels::GemmCall call, float* out,
+                          float* residual) {
   RowLists& lists = context.rows;
   lists.a.clear();
   lists.out.clear();
   for (int row = 0; row < rows_; ++row) {
-    lists.a.push_back(in.data() + static_cast<size_t>(row) * in_width);
+    lists.a.push_back(in + static_cast<size_t>(row) * in_width);
     lists.out.push_back(out + static_cast<size_t>(row) * call.b.n);
   }
   lists.residual.assign(lists.out.begin(), lists.out.end());
@@ -181,25 +177,18 @@ void Transformer::attend(Context& context, std::span<const Part> parts, const La
 
 void Transformer::run_layer(Context& context, std::span<const Part> parts, const Layer& layer) {
   norm_rows(context, layer.norm1_weight, layer.norm1_bias);
-  product(context, normed_, width_, {.b = layer.qkv}, qkv_.data(), nullptr);
+  product(context, normed_.data(), width_, {.b = layer.qkv}, qkv_.data(), nullptr);
   attend(context, parts, layer);
-  product(context, attended_, width_, {.b = layer.out, .scale = layer.scale1}, x_.data(), x_.data());
+  product(context, attended_.data(), width_, {.b = layer.out, .scale = layer.scale1}, x_.data(), x_.data());
   norm_rows(context, layer.norm2_weight, layer.norm2_bias);
-  product(context, normed_, width_, {.b = layer.up, .activation = kernels::Activation::kGelu}, hidden_.data(), nullptr);
-  product(context, hidden_, feed_forward_, {.b = layer.down, .scale = layer.scale2}, x_.data(), x_.data());
+  product(context, normed_.data(), width_, {.b = layer.up, .activation = kernels::Activation::kGelu}, hidden_.data(),
+          nullptr);
+  product(context, hidden_.data(), feed_forward_, {.b = layer.down, .scale = layer.scale2}, x_.data(), x_.data());
 }
 
 void Transformer::compute(Context& context, std::span<const Part> parts, StreamBuffer& out) {
   if (input_projection_.data) {
-    RowLists& lists = context.rows;
-    lists.a.clear();
-    lists.out.clear();
-    for (int row = 0; row < rows_; ++row) {
-      lists.a.push_back(input.data() + static_cast<size_t>(row) * input.channels());
-      lists.out.push_back(&x_[static_cast<size_t>(row) * width_]);
-    }
-    kernels::run_gemm(context.pool, context.kernels,
-                      {.rows = rows_, .a = lists.a.data(), .b = input_projection_, .out = lists.out.data()});
+    product(context, input.data(), input.channels(), {.b = input_projection_}, x_.data(), nullptr);
   } else {
     std::memcpy(x_.data(), input.data(), sizeof(float) * rows_ * width_);
   }

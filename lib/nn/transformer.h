@@ -55,8 +55,7 @@ class Transformer {
   void attend_head(const Context& context, const Part& part, int first_row, const Layer& layer, int head,
                    float* scores);
   void norm_rows(Context& context, const float* weight, const float* bias);
-  void product(Context& context, const std::vector<float>& in, int in_width, kernels::GemmCall call, float* out,
-               float* residual);
+  void product(Context& context, const float* in, int in_width, kernels::GemmCall call, float* out, float* residual);
 
   int width_;
   int heads_;
