@@ -67,7 +67,10 @@ typedef enum MoshiStatus {
   MOSHI_ERR_TIMEOUT = 11,         /**< not done yet; the work goes on */
   MOSHI_ERR_NOT_SUPPORTED = 12,   /**< this core or model cannot do that (yet) */
   MOSHI_ERR_CONFLICT = 13,        /**< a process-wide setting is already set to another value */
-  MOSHI_ERR_INTERNAL = 14         /**< a defect of the core; please report the detail */
+  MOSHI_ERR_INTERNAL = 14,        /**< a defect of the core; please report the detail */
+  MOSHI_ERR_NOT_FETCHED = 15,     /**< a hub model whose files are not all on this machine: fetch() gets them */
+  MOSHI_ERR_NETWORK = 16,         /**< the hub could not be reached, or broke off; what came is kept for next time */
+  MOSHI_ERR_NOT_AUTHORIZED = 17   /**< the hub refuses: a token is missing, wrong, or not allowed to read this model */
 } MoshiStatus;
 
 /** What went wrong: `message` is a sentence for people, `detail` is for whoever debugs. Both end with NUL. */
@@ -88,8 +91,13 @@ typedef enum MoshiLogLevel {
 /** Receives the core's log lines, from any thread. `part` names the part of the core ("engine", ...). */
 typedef void (*MoshiLogFn)(void *user, MoshiLogLevel level, const char *part, const char *message);
 
+/**
+ * What numbers a model is computed with. f32 keeps weights as the checkpoint stores them (bf16 and int8 weights are
+ * widened as they are used, which changes nothing) and everything else as f32: the reference's results in f32.
+ * bf16 stores the language model's weights and key-value rings as bf16 and still computes in f32.
+ */
 typedef enum MoshiPrecision {
-  MOSHI_PRECISION_AUTO = 0, /**< f32 for the codec on CPU */
+  MOSHI_PRECISION_AUTO = 0, /**< f32 on CPU */
   MOSHI_PRECISION_F32 = 1,
   MOSHI_PRECISION_BF16 = 2,
   MOSHI_PRECISION_F16 = 3,
@@ -97,12 +105,19 @@ typedef enum MoshiPrecision {
   MOSHI_PRECISION_INT4 = 5
 } MoshiPrecision;
 
-/** What an engine or session is used for; combine as bits. */
+/** What an engine or session is used for; combine as bits. MOSHI_ROLE_LM stands alone: open two engines for both. */
 typedef enum MoshiRole {
   MOSHI_ROLE_ENCODE = 1, /**< Mimi: audio to codes */
   MOSHI_ROLE_DECODE = 2, /**< Mimi: codes to audio */
   MOSHI_ROLE_LM = 4      /**< Moshi: user codes to codes and text */
 } MoshiRole;
+
+/** `user_tokens`: a stream that feeds nothing. Also what a text-only step leaves as audio. */
+#define MOSHI_TOKEN_ZERO (-1)
+/** `tokens_out`: nothing has been generated for this frame yet (the first max_delay steps of a conversation). */
+#define MOSHI_TOKEN_NONE (-2)
+/** `forced_text`, `forced_audio`: generate this one. */
+#define MOSHI_TOKEN_GENERATE INT32_MIN
 
 typedef enum MoshiClass {
   MOSHI_CLASS_LIVE = 0, /**< earliest deadline first, ahead of files */
@@ -126,7 +141,55 @@ typedef struct MoshiEngineConfig {
   uint32_t backend; /**< 0: chosen by the core; 1: packed CPU kernels; 2: LibTorch operators (the yardstick) */
   MoshiProgressFn progress; /**< may be NULL; not called after engine_close() returns */
   void *progress_user;
+
+  /* The language model's. */
+  const char *lm_weights; /**< a weight file that replaces the model's own; NULL: the model's */
+  const char *tokenizer;  /**< a sentencepiece model that replaces the model's own; NULL: the model's, if it has one */
+  const char *config;     /**< a config.json that replaces the model's own; NULL: the model's */
+  const char *lora;       /**< a LoRA file; NULL: the one that the configuration names, if any */
+  int32_t lora_separate;  /**< 0: a LoRA is added to the weights at load; 1: it stays beside them */
 } MoshiEngineConfig;
+
+/**
+ * Progress of fetch(), from the thread that called it, several times a second: bytes of all files of the model that
+ * have come and that there are (0: not known yet), and the file that is coming. Return 0 to cancel, 1 to go on.
+ */
+typedef int32_t (*MoshiFetchFn)(void *user, const char *file, uint64_t done, uint64_t total);
+
+/** Facts of a language model. Strings and arrays live as long as the engine. */
+typedef struct MoshiLmInfo {
+  size_t size;
+  const char *lm_file;
+  const char *lm_sha256; /**< hex digest of the weight file; "" until it is loaded */
+  uint64_t lm_bytes;
+  const char *tokenizer_file; /**< "": it has none */
+  int32_t text_eos;           /**< end-of-stream token of the tokenizer; -1: unknown */
+  const char *lora_file;      /**< "": it has none */
+  const char *model_type;     /**< "moshi", "hibiki", ... as the configuration says */
+  int32_t own_streams;        /**< codebooks that it generates (dep_q); 0: text only */
+  int32_t user_streams;       /**< codebooks that it listens to */
+  int32_t cardinality;        /**< codes per codebook; `user_tokens` may also be this: the initial token */
+  int32_t text_cardinality;   /**< text tokens that it can be given, as `forced_text` */
+  int32_t text_logits;        /**< text tokens that it can say */
+  int32_t text_padding;       /**< token of a frame without text */
+  int32_t text_end_padding;   /**< token before a new word */
+  const int32_t *delays;      /**< frames, 1 + own_streams + user_streams: text, own, user */
+  int32_t max_delay;
+  int32_t context; /**< steps that it remembers */
+  int32_t extra_heads, extra_head_width;
+  const int32_t *silence; /**< user_streams codes of silence, by the model's own Mimi; NULL: unknown, or not loaded */
+  int64_t processing_ns_step; /**< one step, one session, measured at warm-up; 0 until loaded */
+
+  /* What the model's lm_gen_config and stt_config ask for, else the reference's defaults. */
+  float temperature, text_temperature;
+  int32_t top_k, text_top_k;
+  int32_t sampling; /**< 0: greedy */
+  float cfg_coef;
+  double audio_delay_seconds;          /**< speech to text: text comes this much after its audio */
+  double audio_silence_prefix_seconds; /**< speech to text: silence that the model wants first */
+
+  const char *mimi_sha256; /**< hex digest of the model's own Mimi weights; "": it has none, or not loaded */
+} MoshiLmInfo;
 
 /** Facts of a model, known as soon as engine_open() has returned. Strings live as long as the engine. */
 typedef struct MoshiEngineInfo {
@@ -174,14 +237,15 @@ typedef struct MoshiSessionConfig {
   uint32_t roles; /**< MoshiRole bits, a subset of the engine's */
   MoshiClass work_class;
   int64_t seed; /**< of sampling (LM); -1 draws one */
+  /** LM: MOSHI_ERR_BUSY when the model has this many sessions in this process already; 0: bounded by memory only. */
+  int32_t max_sessions;
 } MoshiSessionConfig;
 
 typedef enum MoshiJobKind { MOSHI_JOB_ENCODE = 1, MOSHI_JOB_DECODE = 2, MOSHI_JOB_STEP = 3 } MoshiJobKind;
 
 typedef enum MoshiJobFlags {
-  MOSHI_JOB_RESET = 1,     /**< reset the session's state of this kind before the first frame */
-  MOSHI_JOB_TEXT_ONLY = 2, /**< LM: skip the depth transformer */
-  MOSHI_JOB_DRAIN = 4      /**< LM: the input has ended */
+  MOSHI_JOB_RESET = 1,    /**< reset the session's state of this kind before the first frame */
+  MOSHI_JOB_TEXT_ONLY = 2 /**< LM: skip the depth transformer; audio tokens are MOSHI_TOKEN_ZERO */
 } MoshiJobFlags;
 
 struct MoshiJob;
@@ -207,14 +271,19 @@ typedef struct MoshiJob {
   float *pcm_out;           /**< decode: frames * frame_samples; not clipped */
   float *latent_out;        /**< optional, frames * latent_width: encode: before quantization; decode: after */
 
-  const int32_t *user_tokens;  /**< LM: frames * user streams; -1 feeds zero */
-  const int32_t *forced_text;  /**< LM, optional: frames; INT32_MIN generates */
-  const int32_t *forced_audio; /**< LM, optional: frames * own streams; INT32_MIN generates */
-  const float *logit_bias;     /**< LM, optional: text_card, added to the text logits */
-  int32_t *tokens_out;         /**< LM, optional: frames * (1 + own streams) */
-  float *text_logits_out;      /**< LM, optional */
-  float *audio_logits_out;     /**< LM, optional */
-  float *extra_heads_out;      /**< LM, optional */
+  /*
+   * LM: each frame is one step, as the reference's. The first step of a conversation runs on initial tokens alone,
+   * whatever it is given. tokens_out of step s (from 0) is frame s - max_delay: MOSHI_TOKEN_NONE before that.
+   */
+  const int32_t *user_tokens;  /**< LM: frames * user_streams, each -1 to cardinality; NULL: all MOSHI_TOKEN_ZERO */
+  const int32_t *forced_text;  /**< LM, optional: frames; taken instead of what was sampled at this step */
+  const int32_t *forced_audio; /**< LM, optional: frames * own_streams; likewise, before the next codebook is sampled */
+  const float *logit_bias;     /**< LM, optional: text_logits, added to the text logits of every frame */
+  int32_t *tokens_out;         /**< LM: frames * (1 + own_streams): text, then own codes; undelayed */
+  int32_t *sampled_out;        /**< LM, optional: the same shape: what this step sampled or was forced, not undelayed */
+  float *text_logits_out;      /**< LM, optional: frames * text_logits, after guidance, before bias */
+  float *audio_logits_out;     /**< LM, optional: frames * own_streams * cardinality, after guidance */
+  float *extra_heads_out;      /**< LM, optional: frames * extra_heads * extra_head_width probabilities */
 
   MoshiJobDone done; /**< optional */
   void *done_user;
@@ -229,26 +298,47 @@ typedef struct MoshiJob {
   void *reserved[8]; /**< the core's, while the job is in flight */
 } MoshiJob;
 
-/** Named condition of an LM session (not used by the codec). */
+/**
+ * Named condition of an LM session. Conditions that are not named are absent (their learnt padding is fed). Under
+ * guidance, `negative` ones are what it leads away from: where none are given, all are absent there.
+ */
 typedef struct MoshiCondition {
   size_t size;
   const char *name;
-  const char *text;     /**< for table conditions; NULL for tensors */
-  const float *tensor;  /**< rows * columns, row-major */
-  const uint8_t *mask;  /**< rows; NULL: all valid */
+  const char *text;    /**< for table conditions; NULL for tensors, or absent */
+  const float *tensor; /**< rows * columns, row-major */
+  const uint8_t *mask; /**< rows; NULL: all valid */
   int64_t rows, columns;
+  int32_t negative; /**< 1: for the unconditional half of guidance */
 } MoshiCondition;
 
-/** Batched callback of an LM engine, once per step on the engine's thread; must not block or re-enter. */
+/**
+ * Batched callback of an LM engine, once per step on the engine's thread; must not block or re-enter. Row r of `data`
+ * begins r * row_stride values after the first and belongs to sessions[r].
+ */
 typedef void (*MoshiStepFn)(void *user, int32_t rows, MoshiSession *const *sessions, void *data, int64_t row_stride);
 
 typedef struct MoshiStepHooks {
   size_t size;
-  MoshiStepFn text_logits; /**< data: float text logits, may be changed */
-  MoshiStepFn text;        /**< data: int32 text token, may be changed */
-  MoshiStepFn audio;       /**< data: int32 audio tokens */
+  MoshiStepFn text_logits; /**< data: float text logits, may be changed before the text token is sampled */
+  MoshiStepFn text;        /**< data: int32 text token, may be changed before the depth transformer runs */
+  MoshiStepFn audio;       /**< data: int32 own audio tokens of the step, may be changed before they are kept */
   void *user;
 } MoshiStepHooks;
+
+/** A text token as text. */
+typedef enum MoshiPieceKind {
+  MOSHI_PIECE_NONE = 0, /**< padding and other tokens that are not said: no bytes */
+  MOSHI_PIECE_TEXT = 1, /**< UTF-8, the sentencepiece mark as a space */
+  MOSHI_PIECE_BYTE = 2  /**< one byte of a character: characters are whole only over several of these */
+} MoshiPieceKind;
+
+typedef struct MoshiPiece {
+  size_t size;
+  MoshiPieceKind kind;
+  const char *bytes; /**< not terminated; lives as long as the engine */
+  size_t count;
+} MoshiPiece;
 
 typedef struct MoshiCoreApi {
   size_t size;
@@ -281,8 +371,14 @@ typedef struct MoshiCoreApi {
                               MoshiError *error);
   /** Back to the state of a new session; touches no other. MOSHI_ERR_BUSY while jobs are in flight. */
   MoshiStatus (*session_reset)(MoshiSession *session, MoshiError *error);
-  /** Sets a named number of the session ("temperature", "class", ...). */
+  /**
+   * Sets a named number of the session: "class" (MoshiClass); of an LM session "temperature", "text-temperature",
+   * "top-k", "text-top-k" (0: all), "sampling" (0: greedy), "seed", which hold from the next step on, and "cfg-coef",
+   * "cfg-text" (0: text is not guided), "cfg-masked-until" (steps; -1: never), which hold from its first step on:
+   * changing between guidance and none later is MOSHI_ERR_CONFLICT.
+   */
   MoshiStatus (*session_set)(MoshiSession *session, const char *name, double value, MoshiError *error);
+  /** Replaces all conditions of an LM session. Before its first step, or after a reset: later is MOSHI_ERR_CONFLICT. */
   MoshiStatus (*session_set_conditions)(MoshiSession *session, const MoshiCondition *conditions, size_t count,
                                         MoshiError *error);
   /** Cancels what is in flight, waits for it to end (at most a quantum), frees the state. */
@@ -303,6 +399,19 @@ typedef struct MoshiCoreApi {
   /** Memory that the engine's device reads without a copy. */
   MoshiStatus (*buffer_alloc)(MoshiEngine *engine, size_t bytes, void **buffer, MoshiError *error);
   void (*buffer_free)(MoshiEngine *engine, void *buffer);
+
+  /**
+   * Gets what engine_open() with the same configuration needs from the hub into the Hugging Face cache, as its client
+   * would: missing files only, resumed, checked. Returns when all is there. Takes as long as it takes: call it on a
+   * thread of its own. MOSHI_OK at once when nothing is missing or the model is local.
+   */
+  MoshiStatus (*fetch)(const MoshiEngineConfig *config, MoshiFetchFn progress, void *user, MoshiError *error);
+  /** Facts of the language model of an engine opened with MOSHI_ROLE_LM; others are MOSHI_ERR_INVALID_ARGUMENT. */
+  MoshiStatus (*lm_info)(MoshiEngine *engine, MoshiLmInfo *info, MoshiError *error);
+  /** What to show for a text token. MOSHI_ERR_NOT_SUPPORTED if the model has no tokenizer. */
+  MoshiStatus (*lm_piece)(MoshiEngine *engine, int32_t token, MoshiPiece *piece, MoshiError *error);
+  /** The seed that a session's sampling uses: the given one, or the one that was drawn. */
+  MoshiStatus (*session_seed)(MoshiSession *session, int64_t *seed, MoshiError *error);
 } MoshiCoreApi;
 
 /** The table of this ABI, or NULL if the core serves another. The only exported symbol. */
