@@ -29,8 +29,10 @@ Arena::~Arena() {
   for (const Chunk& chunk : chunks_) munmap(chunk.memory, chunk.bytes);
 }
 
-float* Arena::floats(size_t count) {
-  const size_t bytes = (count * sizeof(float) + 63) / 64 * 64;
+float* Arena::floats(size_t count) { return reinterpret_cast<float*>(bytes(count * sizeof(float))); }
+
+std::byte* Arena::bytes(size_t count) {
+  const size_t bytes = (count + 63) / 64 * 64;
   if (bytes > left_) {
     const size_t wanted = (std::max(bytes, kChunk) + kHugePage - 1) / kHugePage * kHugePage;
     // One huge page more than needed, so that an aligned start fits.
@@ -41,7 +43,7 @@ float* Arena::floats(size_t count) {
     left_ = wanted;
     madvise(next_, wanted, MADV_HUGEPAGE);
   }
-  auto* result = reinterpret_cast<float*>(next_);
+  std::byte* result = next_;
   next_ += bytes;
   left_ -= bytes;
   bytes_ += bytes;

@@ -18,6 +18,9 @@ class Arena {
 
   /// Zeroed floats, aligned to 64 bytes. Throws Error(NO_MEMORY).
   float* floats(size_t count);
+  /// Zeroed bytes, likewise.
+  std::byte* bytes(size_t count);
+  /// Given out so far.
   size_t bytes() const { return bytes_; }
 
  private:

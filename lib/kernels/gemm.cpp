@@ -14,7 +14,7 @@ constexpr int kRowsAtOnce = 96;
 void subtract_column(const PackedMatrix& matrix, int column, float* from) {
   const int panel = column / kPanel;
   const int width = matrix.panel_width(panel);
-  const float* in = matrix.panel(panel) + column % kPanel;
+  const float* in = static_cast<const float*>(matrix.panel(panel)) + column % kPanel;
   for (int i = 0; i < matrix.k; ++i) from[i] -= in[static_cast<size_t>(i) * width];
 }
 

@@ -3,10 +3,12 @@
 //
 // Every kernel gives the same bits on every path: sums are chains of fused multiply-adds (or sixteen of them, added as
 // a fixed tree) whose order depends on the layer's shape alone, and exp, expm1 and erf are the same polynomials.
-// Threads, tiles and the number of rows only choose which outputs are computed when.
+// Narrow elements are widened to f32 exactly, so that storage changes the values, never the arithmetic. Threads, tiles
+// and the number of rows only choose which outputs are computed when.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace moshi::kernels {
 
@@ -19,26 +21,39 @@ inline constexpr int kBlock = 256;
 
 inline constexpr int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
+/// How packed weights and key-value rings keep their elements: float, bf16 as uint16_t, int8_t.
+enum class Storage { kF32, kBf16, kInt8 };
+
+inline constexpr size_t element_bytes(Storage storage) {
+  return storage == Storage::kF32 ? 4 : storage == Storage::kBf16 ? 2 : 1;
+}
+
 /// A weight matrix [k][n] as panels of 64 columns, each [k][64]; the last panel is as narrow as whole vectors allow.
 /// Columns beyond n are zero. Does not own its memory.
 struct PackedMatrix {
   int k = 0;
   int n = 0;
-  const float* data = nullptr;
+  const void* data = nullptr;
+  Storage storage = Storage::kF32;
+  /// round_up(n, 16) floats or null: sums over a column are multiplied by it (int8 weights).
+  const float* column_scale = nullptr;
 
   int panels() const { return (n + kPanel - 1) / kPanel; }
   int panel_width(int panel) const {
     const int left = n - panel * kPanel;
     return left >= kPanel ? kPanel : round_up(left, kLanes);
   }
-  const float* panel(int index) const { return data + static_cast<size_t>(index) * k * kPanel; }
-  static size_t floats(int k, int n) { return static_cast<size_t>(k) * round_up(n, kLanes); }
+  const void* panel(int index) const {
+    return static_cast<const char*>(data) + static_cast<size_t>(index) * k * kPanel * element_bytes(storage);
+  }
+  static size_t elements(int k, int n) { return static_cast<size_t>(k) * round_up(n, kLanes); }
+  static size_t bytes(Storage storage, int k, int n) { return elements(k, n) * element_bytes(storage); }
 };
 
 enum class Activation { kNone, kGelu };
 
-/// rows x B, then per element: + bias, activation, * scale, + residual; stored as it is to `out`, and after ELU
-/// to `out_elu`. Rows are pointers, so that windows of any stride and rows of many streams need no copy.
+/// rows x B, then per element: * column scale of B, + bias, activation, * scale, + residual; stored as it is to `out`,
+/// and after ELU to `out_elu`. Rows are pointers, so that windows of any stride and rows of many streams need no copy.
 struct GemmCall {
   int rows = 0;
   const float* const* a = nullptr;  ///< rows pointers to b.k floats each
@@ -52,10 +67,11 @@ struct GemmCall {
 };
 
 /// Attention of the queries of one frame and head over a ring of keys and values.
-/// Keys lie in blocks of sixteen slots, [slot / 16][dimension][16]; values as [slot][dimension].
+/// Keys lie in blocks of sixteen slots, [slot / 16][dimension][16]; values as [slot][dimension]. Blocks without a key
+/// that the query sees are not touched, nor is the scratch for them.
 struct AttendCall {
-  const float* keys = nullptr;
-  const float* values = nullptr;
+  const void* keys = nullptr;    ///< elements of `storage`
+  const void* values = nullptr;  ///< elements of `storage`
   const float* query = nullptr;  ///< head_dim floats
   float* out = nullptr;          ///< head_dim floats
   float* scores = nullptr;       ///< scratch: 2 * round_up(capacity, 16) floats
@@ -64,7 +80,11 @@ struct AttendCall {
   int first_slot = 0;            ///< slot of the oldest key that the query sees
   int count = 0;                 ///< keys that it sees: slots first_slot, first_slot + 1, ... modulo capacity
   float scale = 1.0f;
+  Storage storage = Storage::kF32;  ///< kF32 or kBf16
 };
+
+/// What a gated feed-forward applies to its gate.
+enum class Gate { kSilu, kGelu, kSigmoid, kTanh, kRelu, kLeakyRelu, kElu, kMish, kSoftsign, kIdentity };
 
 struct Kernels {
   const char* name;
@@ -78,6 +98,16 @@ struct Kernels {
   int (*argmax)(const float* x, int count);
   /// y = a * x + b * w, elementwise (the depthwise upsampling); a, b are the current and the previous input.
   void (*blend)(const float* a, const float* x, const float* b, const float* w, float* y, int count);
+  /// y = x * (weight / sqrt(mean(x * x) + eps)) over d values.
+  void (*rms_norm)(const float* x, const float* weight, float* y, int d, float eps);
+  /// y = activation(gate) * up; y may be gate or up.
+  void (*gate)(Gate kind, const float* gate, const float* up, float* y, int count);
+  /// y += x.
+  void (*add)(float* y, const float* x, int count);
+  /// Probabilities: exp(x - max) / sum; y may be x. -inf gives 0; one value at least must be finite.
+  void (*softmax)(const float* x, float* y, int count);
+  /// Whether no value is infinite or NaN.
+  bool (*finite)(const float* x, int count);
 };
 
 /// The fastest table that this processor runs; the environment variable MOSHI_KERNELS (avx512, avx2, portable) asks

@@ -6,33 +6,13 @@
 
 #include <cmath>
 #include <cstring>
-#include <random>
 #include <vector>
 
+#include "kernel_testing.h"
 #include "kernels/gemm.h"
 
 namespace moshi::kernels {
 namespace {
-
-std::vector<const Kernels*> all_paths() {
-  std::vector<const Kernels*> paths;
-  for (const char* name : {"portable", "avx2", "avx512"}) {
-    if (const Kernels* kernels = find_kernels(name)) paths.push_back(kernels);
-  }
-  return paths;
-}
-
-std::vector<float> random_floats(size_t count, uint32_t seed, float low = -1, float high = 1) {
-  std::mt19937 generator(seed);
-  std::uniform_real_distribution<float> uniform(low, high);
-  std::vector<float> values(count);
-  for (float& value : values) value = uniform(generator);
-  return values;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
 
 /// A product of random matrices with everything that can follow it.
 struct Product {
@@ -202,13 +182,15 @@ TEST(Argmax, TakesTheFirstOfEquals) {
 
 /// Softmax attention over the ring, oldest to newest, in double precision.
 std::vector<double> attention(const AttendCall& call) {
+  const auto* keys = static_cast<const float*>(call.keys);
+  const auto* values = static_cast<const float*>(call.values);
   std::vector<double> weights, out(call.head_dim, 0);
   double top = -1e30, total = 0;
   for (int i = 0; i < call.count; ++i) {
     const int slot = (call.first_slot + i) % call.capacity;
     double score = 0;
     for (int d = 0; d < call.head_dim; ++d) {
-      score += static_cast<double>(call.query[d]) * call.keys[(slot / 16 * call.head_dim + d) * 16 + slot % 16];
+      score += static_cast<double>(call.query[d]) * keys[(slot / 16 * call.head_dim + d) * 16 + slot % 16];
     }
     weights.push_back(score * call.scale);
     top = std::max(top, weights.back());
@@ -216,7 +198,7 @@ std::vector<double> attention(const AttendCall& call) {
   for (double& weight : weights) total += weight = std::exp(weight - top);
   for (int i = 0; i < call.count; ++i) {
     const int slot = (call.first_slot + i) % call.capacity;
-    for (int d = 0; d < call.head_dim; ++d) out[d] += weights[i] / total * call.values[slot * call.head_dim + d];
+    for (int d = 0; d < call.head_dim; ++d) out[d] += weights[i] / total * values[slot * call.head_dim + d];
   }
   return out;
 }
@@ -224,7 +206,7 @@ std::vector<double> attention(const AttendCall& call) {
 TEST(Attention, EqualsDoublePrecisionAndEveryPath) {
   for (const int capacity : {5, 16, 40, 250}) {
     for (const int head_dim : {16, 64, 80}) {
-      for (const int first : {0, 3}) {
+      for (const int first : {0, 3, capacity - 2}) {
         for (const int count : {1, capacity / 2, capacity}) {
           const std::vector<float> keys = random_floats(round_up(capacity, 16) * head_dim, 21);
           const std::vector<float> values = random_floats(capacity * head_dim, 22);
@@ -232,8 +214,16 @@ TEST(Attention, EqualsDoublePrecisionAndEveryPath) {
           std::vector<float> scores(2 * round_up(capacity, 16)), expected;
           for (const Kernels* kernels : all_paths()) {
             std::vector<float> out(head_dim);
-            const AttendCall call{keys.data(), values.data(), query.data(), out.data(), scores.data(),
-                                  head_dim,    capacity,      first,        count,      0.3f};
+            const AttendCall call{.keys = keys.data(),
+                                  .values = values.data(),
+                                  .query = query.data(),
+                                  .out = out.data(),
+                                  .scores = scores.data(),
+                                  .head_dim = head_dim,
+                                  .capacity = capacity,
+                                  .first_slot = first,
+                                  .count = count,
+                                  .scale = 0.3f};
             kernels->attend(call);
             const std::vector<double> exact = attention(call);
             for (int d = 0; d < head_dim; ++d) ASSERT_NEAR(out[d], exact[d], 1e-6) << kernels->name;

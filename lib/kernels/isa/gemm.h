@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
 // The matrix product: R rows by NV vectors of one panel at a time, held in registers over a block of k.
 
-template <int R, int NV>
-inline __attribute__((always_inline)) void micro_block(const float* const* a, const float* b, int width, int k_begin,
+template <int R, int NV, class T>
+inline __attribute__((always_inline)) void micro_block(const float* const* a, const T* b, int width, int k_begin,
                                                        int k_end, Vec (&acc)[R][NV]) {
   for (int k = k_begin; k < k_end; ++k) {
-    const float* bk = b + static_cast<size_t>(k) * width;
+    const T* bk = b + static_cast<size_t>(k) * width;
     if constexpr (R <= 3) {
       // Few rows run at the speed of memory: ask for the panel well ahead of its use.
-      __builtin_prefetch(bk + kPrefetch);
-      if constexpr (NV > 1) __builtin_prefetch(bk + kPrefetch + 16);
-      if constexpr (NV > 2) __builtin_prefetch(bk + kPrefetch + 32);
-      if constexpr (NV > 3) __builtin_prefetch(bk + kPrefetch + 48);
+      constexpr int kBytes = NV * 16 * static_cast<int>(sizeof(T));
+      const char* ahead = reinterpret_cast<const char*>(bk) + kPrefetch;
+      __builtin_prefetch(ahead);
+      if constexpr (kBytes > 64) __builtin_prefetch(ahead + 64);
+      if constexpr (kBytes > 128) __builtin_prefetch(ahead + 128);
+      if constexpr (kBytes > 192) __builtin_prefetch(ahead + 192);
     }
     Vec bv[NV];
 #pragma GCC unroll 4
@@ -25,9 +27,11 @@ inline __attribute__((always_inline)) void micro_block(const float* const* a, co
   }
 }
 
-/// sums[r][j * 16 + lane]: the product of R rows with NV vectors of columns, block by block of k.
-template <int R, int NV>
-void micro(const float* const* rows, const float* b, int width, int k, float* sums) {
+/// sums[r][j * 16 + lane]: the product of R rows with NV vectors of a panel's columns from `first` on, block by block
+/// of k.
+template <int R, int NV, class T>
+void micro(const float* const* rows, const void* panel, int first, int width, int k, float* sums) {
+  const T* b = static_cast<const T*>(panel) + first;
   const float* a[R];
   for (int r = 0; r < R; ++r) a[r] = rows[r];
   for (int k_begin = 0; k_begin < k; k_begin += kBlock) {
@@ -38,7 +42,7 @@ void micro(const float* const* rows, const float* b, int width, int k, float* su
 #pragma GCC unroll 4
       for (int j = 0; j < NV; ++j) acc[r][j] = vzero();
     }
-    micro_block<R, NV>(a, b, width, k_begin, k_end, acc);
+    micro_block<R, NV, T>(a, b, width, k_begin, k_end, acc);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
@@ -60,35 +64,43 @@ struct CountTo<0, R...> {
   using type = Rows<R...>;
 };
 
-using MicroFn = void (*)(const float* const*, const float*, int, int, float*);
+using MicroFn = void (*)(const float* const*, const void*, int, int, int, float*);
 
 /// The kernels of NV vectors for 1 to rows_for(NV) rows.
-template <int NV, int... R>
+template <int NV, class T, int... R>
 MicroFn pick_rows(int rows, Rows<R...>) {
-  static constexpr MicroFn table[] = {micro<R + 1, NV>...};
+  static constexpr MicroFn table[] = {micro<R + 1, NV, T>...};
   return table[rows - 1];
 }
 
-template <int NV>
+template <int NV, class T>
 MicroFn pick_rows(int rows) {
-  return pick_rows<NV>(rows, typename CountTo<rows_for(NV)>::type{});
+  return pick_rows<NV, T>(rows, typename CountTo<rows_for(NV)>::type{});
 }
 
-inline MicroFn pick(int rows, int vectors) {
+template <class T>
+MicroFn pick_vectors(int rows, int vectors) {
   if constexpr (rows_for(4) > 0) {
-    if (vectors == 4) return pick_rows<4>(rows);
+    if (vectors == 4) return pick_rows<4, T>(rows);
   }
   if constexpr (rows_for(3) > 0) {
-    if (vectors == 3) return pick_rows<3>(rows);
+    if (vectors == 3) return pick_rows<3, T>(rows);
   }
   if constexpr (rows_for(2) > 0) {
-    if (vectors == 2) return pick_rows<2>(rows);
+    if (vectors == 2) return pick_rows<2, T>(rows);
   }
-  return pick_rows<1>(rows);
+  return pick_rows<1, T>(rows);
+}
+
+inline MicroFn pick(Storage storage, int rows, int vectors) {
+  if (storage == Storage::kBf16) return pick_vectors<uint16_t>(rows, vectors);
+  if (storage == Storage::kInt8) return pick_vectors<int8_t>(rows, vectors);
+  return pick_vectors<float>(rows, vectors);
 }
 
 /// What happens to one vector of finished sums: columns [column, column + 16) of a row, of which `valid` exist.
 inline void finish(const GemmCall& call, int row, int column, int valid, Vec v) {
+  if (call.b.column_scale) v = vmul(v, vload(call.b.column_scale + column));
   if (call.bias) v = vadd(v, vload(call.bias + column));
   if (call.activation == Activation::kGelu) v = vgelu(v);
   if (call.scale) v = vmul(v, vload(call.scale + column));
@@ -105,7 +117,7 @@ inline void finish(const GemmCall& call, int row, int column, int valid, Vec v) 
 
 void gemm(const GemmCall& call, int panel, int row_begin, int row_end) {
   const int width = call.b.panel_width(panel);
-  const float* b = call.b.panel(panel);
+  const void* b = call.b.panel(panel);
   alignas(64) float sums[kMaxRows * kPanel];
   for (int row = row_begin; row < row_end;) {
     const int left = row_end - row;
@@ -115,7 +127,7 @@ void gemm(const GemmCall& call, int panel, int row_begin, int row_end) {
     for (int vector = 0; vector < width / 16; vector += vectors_at_once) {
       const int remaining = width / 16 - vector;
       const int vectors = remaining < vectors_at_once ? remaining : vectors_at_once;
-      pick(rows, vectors)(call.a + row, b + vector * 16, width, call.b.k, sums);
+      pick(call.b.storage, rows, vectors)(call.a + row, b, vector * 16, width, call.b.k, sums);
       for (int r = 0; r < rows; ++r) {
         for (int j = 0; j < vectors; ++j) {
           const int column = panel * kPanel + (vector + j) * 16;

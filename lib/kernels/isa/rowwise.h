@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Kernels over single rows: normalization, activation, search, upsampling.
+// Kernels over single rows: normalization, activation, search, upsampling, probabilities.
 
 inline Vec load_up_to(const float* p, int left) { return left >= 16 ? vload(p) : vload_part(p, left); }
 inline void store_up_to(float* p, Vec v, int left) {
@@ -40,7 +40,8 @@ void elu(const float* x, float* y, size_t count) {
   }
 }
 
-int argmax(const float* x, int count) {
+/// The largest of count values.
+inline float highest_of(const float* x, int count) {
   Vec best = vset(-__builtin_inff());
   int i = 0;
   for (; i + 16 <= count; i += 16) best = vmax(best, vload(x + i));
@@ -48,7 +49,12 @@ int argmax(const float* x, int count) {
   vstore(lanes, best);
   float top = lanes[0];
   for (int lane = 1; lane < 16; ++lane) top = lanes[lane] > top ? lanes[lane] : top;
-  for (int tail = i; tail < count; ++tail) top = x[tail] > top ? x[tail] : top;
+  for (; i < count; ++i) top = x[i] > top ? x[i] : top;
+  return top;
+}
+
+int argmax(const float* x, int count) {
+  const float top = highest_of(x, count);
   for (int j = 0; j < count; ++j) {
     if (x[j] == top) return j;
   }
@@ -61,4 +67,48 @@ void blend(const float* a, const float* x, const float* b, const float* w, float
     const Vec previous = vmul(load_up_to(b + i, left), load_up_to(w + i, left));
     store_up_to(y + i, vfma(load_up_to(a + i, left), load_up_to(x + i, left), previous), left);
   }
+}
+
+void rms_norm(const float* x, const float* weight, float* y, int d, float eps) {
+  Vec squares = vzero();
+  for (int i = 0; i < d; i += 16) {
+    const Vec v = load_up_to(x + i, d - i);
+    squares = vfma(v, v, squares);
+  }
+  const Vec inverse = vset(1.0f / __builtin_sqrtf(eps + vsum(squares) / static_cast<float>(d)));
+  for (int i = 0; i < d; i += 16) {
+    const Vec scale = vmul(load_up_to(weight + i, d - i), inverse);
+    store_up_to(y + i, vmul(load_up_to(x + i, d - i), scale), d - i);
+  }
+}
+
+void add(float* y, const float* x, int count) {
+  for (int i = 0; i < count; i += 16) {
+    const int left = count - i;
+    store_up_to(y + i, vadd(load_up_to(y + i, left), load_up_to(x + i, left)), left);
+  }
+}
+
+void softmax(const float* x, float* y, int count) {
+  const Vec top = vset(highest_of(x, count));
+  // vexp never gives zero: whatever lies so far below the top must.
+  const Vec underflow = vset(87.0f);
+  Vec total = vzero();
+  for (int i = 0; i < count; i += 16) {
+    const int left = count - i;
+    const Vec below = vsub(load_up_to(x + i, left), top);
+    store_up_to(y + i, vpositive(vadd(below, underflow), vexp(below), vzero()), left);
+    total = vadd(total, load_up_to(y + i, left));
+  }
+  const Vec sum = vset(vsum(total));
+  for (int i = 0; i < count; i += 16) {
+    const int left = count - i;
+    store_up_to(y + i, vdiv(load_up_to(y + i, left), sum), left);
+  }
+}
+
+bool finite(const float* x, int count) {
+  Vec total = vzero();
+  for (int i = 0; i < count; i += 16) total = vfma(load_up_to(x + i, count - i), vzero(), total);
+  return vsum(total) == 0.0f;
 }

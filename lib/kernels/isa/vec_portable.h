@@ -19,6 +19,18 @@ inline Vec vset(float x) {
 inline Vec vload(const float* p) {
   return each([&](int i) { return p[i]; });
 }
+/// Sixteen bf16.
+inline Vec vload(const uint16_t* p) {
+  return each([&](int i) {
+    const uint32_t bits = static_cast<uint32_t>(p[i]) << 16;
+    float r;
+    __builtin_memcpy(&r, &bits, sizeof r);
+    return r;
+  });
+}
+inline Vec vload(const int8_t* p) {
+  return each([&](int i) { return static_cast<float>(p[i]); });
+}
 inline void vstore(float* p, const Vec& a) {
   for (int i = 0; i < 16; ++i) p[i] = a.v[i];
 }
@@ -37,6 +49,10 @@ inline Vec vsub(const Vec& a, const Vec& b) {
 inline Vec vmul(const Vec& a, const Vec& b) {
   return each([&](int i) { return a.v[i] * b.v[i]; });
 }
+inline Vec vdiv(const Vec& a, const Vec& b) {
+  return each([&](int i) { return a.v[i] / b.v[i]; });
+}
+/// The second operand where either is NaN, likewise vmin.
 inline Vec vmax(const Vec& a, const Vec& b) {
   return each([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
 }
