@@ -46,7 +46,7 @@ build: configure
 
 # What is used, without the tests: half of the time.
 product: configure
-	$(call compile,gst/libgstmoshi.so lib/libmoshi-core.so lib/moshi-random-mimi examples/moshi-demo)
+	$(call compile,gst/libgstmoshi.so lib/libmoshi-core.so lib/moshi-random-mimi examples/moshi-demo examples/moshi-conversation examples/moshi-inference)
 
 demo: product
 	.ci/setup demo
@@ -65,6 +65,7 @@ parity: build
 bench: build
 	.ci/setup demo oracle
 	$(ORACLE) tests/bench/run.py --build $(BUILD) $(BENCH_ARGS)
+	$(ORACLE) tests/bench/lm_run.py --build $(BUILD) $(LM_BENCH_ARGS)
 
 shell: product
 	echo 'gst-launch-1.0 and gst-inspect-1.0 know the elements now; leave with exit.'

@@ -2,6 +2,7 @@
 #include "checkpoint/hub_cache.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
 
@@ -12,11 +13,6 @@ namespace moshi::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
 
 bool is_alnum(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
@@ -57,38 +53,80 @@ std::optional<HubId> parse_hub_id(std::string_view text) {
 }
 
 std::string expand_home(const std::string& path) {
-  const std::string home = environment("HOME");
+  const std::string home = environment_text("HOME");
   return path.starts_with("~/") && !home.empty() ? home + path.substr(1) : path;
+}
+
+std::string hub_home_directory() {
+  std::string home = environment_text("HF_HOME");
+  if (home.empty()) {
+    const std::string caches = environment_text("XDG_CACHE_HOME");
+    home = (caches.empty() ? "~/.cache" : caches) + "/huggingface";
+  }
+  return expand_home(home);
 }
 
 std::string hub_cache_directory() {
   for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
-    if (const std::string cache = environment(name); !cache.empty()) return expand_home(cache);
+    if (const std::string cache = environment_text(name); !cache.empty()) return expand_home(cache);
   }
-  std::string home = environment("HF_HOME");
-  if (home.empty()) {
-    const std::string caches = environment("XDG_CACHE_HOME");
-    home = (caches.empty() ? "~/.cache" : caches) + "/huggingface";
-  }
-  return expand_home(home) + "/hub";
+  return hub_home_directory() + "/hub";
 }
 
-std::optional<std::string> find_snapshot(const HubId& id) {
-  const fs::path repository = fs::path(hub_cache_directory()) / ("models--" + id.owner + "--" + id.name);
+std::string hub_repository_directory(const HubId& id) {
+  return hub_cache_directory() + "/models--" + id.owner + "--" + id.name;
+}
+
+std::string environment_text(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+bool environment_flag(const char* name) {
+  std::string value = environment_text(name);
+  std::transform(value.begin(), value.end(), value.begin(), [](unsigned char c) { return std::toupper(c); });
+  return value == "1" || value == "ON" || value == "YES" || value == "TRUE";
+}
+
+bool hub_offline() {
+  return environment_flag(environment_text("HF_HUB_OFFLINE").empty() ? "TRANSFORMERS_OFFLINE" : "HF_HUB_OFFLINE");
+}
+
+bool is_cache_name(std::string_view text) { return is_plain_name(text, "-_."); }
+
+namespace {
+
+/// What the cache takes the revision for; nothing if it does not know it.
+std::optional<std::string> find_commit(const HubId& id) {
   std::string commit = id.revision;
   std::error_code ignored;
-  const fs::path reference = repository / "refs" / id.revision;
+  const fs::path reference = fs::path(hub_repository_directory(id)) / "refs" / id.revision;
   if (fs::is_regular_file(reference, ignored)) {
     commit = trimmed(read_text_file(reference.string(), 4096));
-    if (!is_plain_name(commit, "-_")) {
+    if (!is_cache_name(commit)) {
       throw Error(MOSHI_ERR_FORMAT, "\"" + reference.string() + "\" does not hold the name of a commit");
     }
   } else if (!is_commit(commit)) {
     return std::nullopt;
   }
-  const fs::path snapshot = repository / "snapshots" / commit;
+  return commit;
+}
+
+}  // namespace
+
+std::optional<std::string> find_snapshot(const HubId& id) {
+  const auto commit = find_commit(id);
+  if (!commit) return std::nullopt;
+  const fs::path snapshot = fs::path(hub_repository_directory(id)) / "snapshots" / *commit;
+  std::error_code ignored;
   if (!fs::is_directory(snapshot, ignored)) return std::nullopt;
   return snapshot.string();
+}
+
+bool is_marked_absent(const HubId& id, const std::string& file) {
+  const auto commit = find_commit(id);
+  std::error_code ignored;
+  return commit && fs::is_regular_file(fs::path(hub_repository_directory(id)) / ".no_exist" / *commit / file, ignored);
 }
 
 std::string download_command(const HubId& id, const std::string& files) {

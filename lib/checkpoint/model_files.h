@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: MIT
 // From what a user calls a model to the files that make it up. Opens config.json, and headers where names do not tell.
+//
+// Both functions throw Error: NOT_FETCHED if it is a model of the hub and files of it are not in the cache
+// (fetch_model() gets them), NOT_FOUND for anything else that is not there, with what to do about it, FORMAT for a bad
+// config.json, READ for what cannot be read. Where HF_HUB_OFFLINE is set, NOT_FOUND takes the place of NOT_FETCHED.
+//
+// A file reference is a name inside of the model, file://path or hf://owner/name[@revision]/path.
 #pragma once
 
 #include <string>
@@ -23,7 +29,33 @@ struct ModelFiles {
   std::string mimi_config;   ///< "": Kyutai's published Mimi
 };
 
-/// Throws Error: NOT_FOUND with what to do about it, FORMAT for a bad config.json, READ for what cannot be read.
+/// The codec's files.
 ModelFiles find_model(const ModelRequest& request);
+
+/// What replaces a model's own file is a path, file://path or hf://owner/name/path; "": the model's own.
+struct LmRequest {
+  /// A directory laid out like a hub repository, a .safetensors file in one, or owner/name[@revision]; "": the
+  /// directory or repository of `weights`, else the default.
+  std::string model;
+  std::string weights;    ///< of the language model
+  std::string config;     ///< a config.json
+  std::string tokenizer;  ///< a sentencepiece model
+  std::string lora;       ///< a LoRA file; "": the one that config.json names, if any
+  /// Where the default model may lie, best first.
+  std::vector<std::string> default_directories;
+};
+
+struct LmFiles {
+  std::string directory;     ///< of the model
+  std::string config;        ///< "": it has none, which means the original Moshi 7B
+  std::string lm_weights;    ///< always there as a regular file
+  std::string tokenizer;     ///< "": it has none
+  std::string lora;          ///< "": it has none
+  std::string mimi_weights;  ///< "": it has none
+  std::string mimi_config;   ///< "": Kyutai's published Mimi
+};
+
+/// The language model's files and its Mimi's.
+LmFiles find_language_model(const LmRequest& request);
 
 }  // namespace moshi::checkpoint

@@ -8,6 +8,7 @@
 #include "checkpoint/safetensors_header.h"
 #include "checkpoint/sha256.h"
 #include "common/error.h"
+#include "kernels/half.h"
 
 namespace moshi::checkpoint {
 namespace {
@@ -16,15 +17,6 @@ static_assert(std::endian::native == std::endian::little, "safetensors data is l
 
 constexpr uint64_t kLengthBytes = 8;                       // of the header length in front of the header
 constexpr uint64_t kMaxHeaderBytes = uint64_t{100} << 20;  // the format's own limit
-
-float half_to_float(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
-  const uint32_t magnitude = half & 0x7fffu;
-  if (magnitude >= 0x7c00u) return std::bit_cast<float>(sign | 0x7f800000u | ((magnitude & 0x3ffu) << 13));
-  // Multiplying moves the exponent's bias from 15 to 127, subnormals included.
-  const float scaled = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) | sign);
-}
 
 // The data may lie at any address, hence the copies.
 template <class Stored, class Convert>
@@ -64,7 +56,7 @@ class MappedSafetensors final : public SafetensorsFile {
   const std::map<std::string, Tensor, std::less<>>& tensors() const override { return tensors_; }
   const std::map<std::string, std::string>& metadata() const override { return metadata_; }
   void drop(const Tensor& tensor) const override { file_.drop(tensor.data); }
-  std::string sha256() const override { return sha256_of(file_); }
+  std::string sha256(const std::function<void()>& check) const override { return sha256_of(file_, check); }
 
  private:
   [[noreturn]] void damaged(const std::string& what) const {
@@ -92,9 +84,9 @@ std::vector<float> Tensor::to_f32() const {
       return values;
     }
     case Dtype::kF16:
-      return convert<uint16_t>(data, half_to_float);
+      return convert<uint16_t>(data, kernels::f16_to_f32);
     case Dtype::kBF16:
-      return convert<uint16_t>(data, [](uint16_t v) { return std::bit_cast<float>(static_cast<uint32_t>(v) << 16); });
+      return convert<uint16_t>(data, kernels::bf16_to_f32);
     case Dtype::kF64:
       return convert<double>(data, [](double v) { return static_cast<float>(v); });
     default:

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -41,8 +42,8 @@ class SafetensorsFile {
   virtual const std::map<std::string, std::string>& metadata() const = 0;
   /// Tells the system that a tensor's pages are not needed any more.
   virtual void drop(const Tensor& tensor) const = 0;
-  /// Hex SHA-256 of the whole file; reads all of it.
-  virtual std::string sha256() const = 0;
+  /// Hex SHA-256 of the whole file; reads all of it. `check` is called now and then; what it throws ends it.
+  virtual std::string sha256(const std::function<void()>& check = {}) const = 0;
 };
 
 /// Writes tensors (data as f32) to a new safetensors file, atomically (temporary file, then rename).

@@ -48,11 +48,12 @@ std::string Sha256::hex() {
   return text;
 }
 
-std::string sha256_of(const MappedFile& file) {
+std::string sha256_of(const MappedFile& file, const std::function<void()>& check) {
   constexpr uint64_t kPiece = uint64_t{1} << 20;
   Sha256 digest;
   std::vector<std::byte> piece(std::min(kPiece, file.bytes()));
   for (uint64_t at = 0; at < file.bytes(); at += kPiece) {
+    if (check) check();
     const auto part = std::span(piece).first(std::min(kPiece, file.bytes() - at));
     file.read(at, part);
     digest.add(part);

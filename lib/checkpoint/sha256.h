@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -24,7 +25,7 @@ class Sha256 {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Reads the whole file in pieces, without touching its mapping.
-std::string sha256_of(const MappedFile& file);
+/// Reads the whole file in pieces, without touching its mapping. `check` is called before each; what it throws ends it.
+std::string sha256_of(const MappedFile& file, const std::function<void()>& check = {});
 
 }  // namespace moshi::checkpoint

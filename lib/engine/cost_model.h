@@ -7,7 +7,8 @@
 
 namespace moshi::engine {
 
-/// A call's time grows with its frames, from a first one that pays for reading the weights. Not thread-safe.
+/// A call's time grows with its frames, from a first one that pays for reading the weights. Frames are those of all
+/// rows together, or, of a lane in lockstep, those of the longest row. Not thread-safe.
 class CostModel {
  public:
   /// `first_ns`: a call of one frame. `more_ns`: each further frame of the same call.

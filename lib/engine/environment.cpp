@@ -25,6 +25,11 @@ Environment default_environment() {
   Environment result;
   result.open_source = open_model_source;
   result.make_codec = make_codec;
+  result.open_lm_source = open_lm_source;
+  result.make_language_model = lm::make_language_model;
+  result.lm_packed_bytes = lm::packed_bytes;
+  result.lm_row_bytes = lm::row_bytes;
+  result.fetch_model = checkpoint::fetch_model;
   result.free_bytes = [] { return free_memory(); };
   result.now_ns = [] {
     using namespace std::chrono;

@@ -6,14 +6,24 @@
 #include <functional>
 #include <memory>
 
+#include "checkpoint/hub_fetch.h"
 #include "engine/codec_factory.h"
+#include "engine/lm_source.h"
 #include "engine/model_source.h"
+#include "lm/factory.h"
 
 namespace moshi::engine {
 
 struct Environment {
   std::function<std::shared_ptr<const ModelSource>(const ModelRequest&)> open_source;
   std::function<std::unique_ptr<mimi::Codec>(const CodecRequest&)> make_codec;
+
+  std::function<std::shared_ptr<const LmSource>(const LmRequest&)> open_lm_source;
+  std::function<std::unique_ptr<lm::LanguageModel>(const lm::ModelRequest&)> make_language_model;
+  std::function<uint64_t(const lm::Config&, const lm::Weights&, bool bf16, bool lora_separate)> lm_packed_bytes;
+  std::function<uint64_t(const lm::Config&, bool bf16, bool guidance)> lm_row_bytes;
+
+  std::function<void(const checkpoint::FetchRequest&, const checkpoint::FetchProgress&)> fetch_model;
   std::function<uint64_t()> free_bytes;
   std::function<int64_t()> now_ns;  ///< CLOCK_MONOTONIC, or a clock that a test moves
 };

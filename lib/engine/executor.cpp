@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "common/log.h"
 #include "engine/cores.h"
 #include "engine/environment.h"
 #include "engine/errors.h"
 #include "engine/job.h"
+#include "engine/lm_session.h"
 
 namespace moshi::engine {
 
@@ -64,6 +66,17 @@ void Executor::close(Session& session) {
 void Executor::set_class(Session& session, MoshiClass work_class) {
   std::lock_guard lock(mutex_);
   scheduler_.change_class(session, work_class);
+}
+
+void Executor::set_settings(Session& session, const LmSettings& settings) {
+  std::lock_guard lock(mutex_);
+  session.settings = settings;
+  session.new_settings = true;
+}
+
+LmSettings Executor::settings(Session& session) {
+  std::lock_guard lock(mutex_);
+  return session.settings;
 }
 
 void Executor::submit(Session& session, MoshiJob& job) {
@@ -192,6 +205,7 @@ void Executor::start(int64_t now_ns) {
   for (int i = 0; i < batch_.count; ++i) {
     const BatchEntry& entry = batch_.entries[static_cast<size_t>(i)];
     entry.session->running = true;
+    if (std::exchange(entry.session->new_settings, false)) apply_settings(*entry.session);
     if (job_state(*entry.job) != JobState::kQueued) continue;
     entry.job->wait_ns = now_ns - entry.job->wait_ns;
     set_job_state(*entry.job, JobState::kRunning);
@@ -201,12 +215,14 @@ void Executor::start(int64_t now_ns) {
 void Executor::settle(int64_t began_ns, int64_t ended_ns) {
   Lane& lane = *batch_.lane;
   int frames = 0;
+  int longest = 0;
   int rows = 0;
   for (int i = 0; i < batch_.count; ++i) {
     BatchEntry& entry = batch_.entries[static_cast<size_t>(i)];
     Session& session = *entry.session;
     MoshiJob& job = *entry.job;
     frames += entry.good;
+    longest = std::max(longest, entry.good);
     rows += entry.good > 0;
     job.frames_done += entry.good;
     job.run_ns += ended_ns - began_ns;
@@ -223,7 +239,7 @@ void Executor::settle(int64_t began_ns, int64_t ended_ns) {
     if (session.head) scheduler_.add(session);
   }
   if (frames == 0) return;
-  lane.cost.observe(frames, ended_ns - began_ns);
+  lane.cost.observe(lane.lockstep() ? longest : frames, ended_ns - began_ns);
   ++lane.stats.calls;
   lane.stats.frames += static_cast<uint64_t>(frames);
   lane.stats.batched_rows += static_cast<uint64_t>(rows);

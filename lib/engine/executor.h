@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The one thread that computes on a device, for every engine and session of the process. It owns the compute pool;
-// nobody else runs a codec. It never waits to fill a batch, and holds no lock while it computes or calls back.
+// nobody else runs a model. It never waits to fill a batch, and holds no lock while it computes or calls back.
 #pragma once
 
 #include <condition_variable>
@@ -38,6 +38,9 @@ class Executor {
   /// Ends the session's jobs and returns when none is left and no callback of one runs.
   void close(Session& session);
   void set_class(Session& session, MoshiClass work_class);
+  /// A language model session's settings, which hold from its next batch on. Never waits for the one that runs.
+  void set_settings(Session& session, const LmSettings& settings);
+  LmSettings settings(Session& session);
 
   /// Hands over a job that check_job() has passed. Throws Error: BUSY, or INVALID_ARGUMENT if it is in flight already.
   void submit(Session& session, MoshiJob& job);

@@ -31,6 +31,53 @@ std::string bad_sample(const float* samples, int count, int64_t offset) {
   return {};
 }
 
+/// One frame's tokens of one kind, of which each stream takes one.
+struct Tokens {
+  const char* what;
+  const int32_t* first;
+  int count;
+  int64_t most;  ///< the highest
+  bool forced;   ///< may also be MOSHI_TOKEN_GENERATE
+};
+
+bool in_range(const Tokens& tokens, int frame, std::string* message) {
+  for (int k = 0; k < tokens.count; ++k) {
+    const int32_t token = tokens.first[k];
+    if ((token >= MOSHI_TOKEN_ZERO && token <= tokens.most) || (tokens.forced && token == MOSHI_TOKEN_GENERATE)) {
+      continue;
+    }
+    *message = "frame " + std::to_string(frame) + ", " + tokens.what + " " + std::to_string(k) + " of the job: token " +
+               std::to_string(token) + " is out of range, it can be -1 to " + std::to_string(tokens.most) +
+               (tokens.forced ? " or MOSHI_TOKEN_GENERATE" : "");
+    return false;
+  }
+  return true;
+}
+
+/// The highest text token that the model can be given: the initial one, of both streams where two are in one token.
+int64_t highest_text_token(const lm::Config& config) {
+  const int64_t initial = config.text_card;
+  return config.demux_second_text_stream ? (initial + 1) * (initial + 2) - 1 : initial;
+}
+
+int good_steps(const MoshiJob& job, const lm::Config& config, int first, int frames, std::string* message) {
+  const auto row = [](const int32_t* tokens, int frame, int width) {
+    return tokens ? tokens + static_cast<ptrdiff_t>(frame) * width : nullptr;
+  };
+  for (int frame = first; frame < first + frames; ++frame) {
+    const int user = config.user_streams();
+    const Tokens all[] = {
+        {"user stream", row(job.user_tokens, frame, user), user, config.card, false},
+        {"forced text", row(job.forced_text, frame, 1), 1, highest_text_token(config), true},
+        {"forced stream", row(job.forced_audio, frame, config.dep_q), config.dep_q, config.card, true},
+    };
+    for (const Tokens& tokens : all) {
+      if (tokens.first && !in_range(tokens, frame, message)) return frame - first;
+    }
+  }
+  return frames;
+}
+
 }  // namespace
 
 JobState job_state(const MoshiJob& job) {
@@ -61,12 +108,18 @@ void enter_job(MoshiJob& job, MoshiSession* session, int64_t now_ns) {
 }
 
 void check_job(const MoshiJob& job, const Lane& lane) {
-  const bool encode = lane.direction == mimi::Direction::kEncode;
+  if (job.frames < 1) invalid("MoshiJob::frames is " + std::to_string(job.frames) + ": it must be at least 1");
+  if (lane.work == Work::kStep) {
+    if (job.flags & ~static_cast<uint32_t>(MOSHI_JOB_RESET | MOSHI_JOB_TEXT_ONLY)) {
+      invalid("MoshiJob::flags has bits that a step job does not take: MOSHI_JOB_RESET and MOSHI_JOB_TEXT_ONLY are");
+    }
+    return check_pointer(job.tokens_out, "tokens_out", "a step job");
+  }
+  const bool encode = lane.work == Work::kEncode;
   const char* kind = encode ? "an encode job" : "a decode job";
   if (job.flags & ~static_cast<uint32_t>(MOSHI_JOB_RESET)) {
     invalid(std::string("MoshiJob::flags has bits that ") + kind + " does not take: only MOSHI_JOB_RESET is");
   }
-  if (job.frames < 1) invalid("MoshiJob::frames is " + std::to_string(job.frames) + ": it must be at least 1");
   if (job.codebooks < 1 || job.codebooks > lane.codebooks) {
     invalid("MoshiJob::codebooks is " + std::to_string(job.codebooks) + ": this model takes 1 to " +
             std::to_string(lane.codebooks));
@@ -81,8 +134,9 @@ void check_job(const MoshiJob& job, const Lane& lane) {
 }
 
 int good_frames(const MoshiJob& job, const Lane& lane, int first, int frames, std::string* message) {
+  if (lane.work == Work::kStep) return good_steps(job, lane.language_model->config(), first, frames, message);
   for (int frame = first; frame < first + frames; ++frame) {
-    if (lane.direction == mimi::Direction::kEncode) {
+    if (lane.work == Work::kEncode) {
       const int64_t offset = static_cast<int64_t>(frame) * lane.frame_samples;
       const float* samples = job.pcm_in + offset;
       if (finite(samples, lane.frame_samples)) continue;

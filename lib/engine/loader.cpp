@@ -10,17 +10,11 @@
 #include <utility>
 
 #include "common/log.h"
-#include "engine/environment.h"
 #include "engine/errors.h"
-#include "engine/memory.h"
-#include "engine/warm_up.h"
+#include "engine/load_model.h"
 
 namespace moshi::engine {
 namespace {
-
-// Parts of the whole, as measured: the digest reads the file, packing reads and writes it.
-constexpr double kHashed = 0.25;
-constexpr double kPacked = 0.9;
 
 /// Loading threads that are running, so that a process that exits in the middle of a load stops them before the
 /// libraries under them are taken down.
@@ -47,19 +41,6 @@ void stop_at_exit() {
 bool exiting() {
   std::lock_guard lock(running().mutex);
   return running().exiting;
-}
-
-Lane make_lane(const mimi::Config& config, mimi::Codec* codec, mimi::Direction direction) {
-  Lane lane;
-  lane.codec = codec;
-  lane.direction = direction;
-  lane.codebooks = config.quantizer.n_q;
-  lane.cardinality = config.quantizer.bins;
-  lane.frame_samples = config.frame_samples();
-  lane.latent_width = config.seanet.dimension;
-  const int steps = std::max(config.steps_per_frame(), 1);
-  lane.frames_to_fill = (config.transformer.context + steps - 1) / steps;
-  return lane;
 }
 
 }  // namespace
@@ -105,7 +86,7 @@ std::shared_ptr<Load> Loader::next() {
 void Loader::run(const std::shared_ptr<Load>& load) {
   load_ = load.get();
   try {
-    load_directions(*load);
+    this->load(*load);
   } catch (...) {
     MoshiError error = MOSHI_INIT(MoshiError);
     const MoshiStatus status = handle_exception(&error);
@@ -117,48 +98,30 @@ void Loader::run(const std::shared_ptr<Load>& load) {
   load_ = nullptr;
 }
 
-void Loader::load_directions(Load& load) {
-  const ModelFacts& facts = model_.facts();
-  report(0.0, "reading");
-  const auto& config = facts.config;
-  const uint64_t needed = load.source->weight_bytes(load.directions) + ring_bytes(config);
-  Reservation memory = reserve_memory(needed, "loading " + facts.mimi_file);
-
-  std::string sha256 = model_.sha256();
-  if (sha256.empty()) sha256 = load.source->sha256();
-  report(kHashed, "packing");
-  const std::function<void(double)> progress = [this](double fraction) {
-    report(kHashed + (kPacked - kHashed) * std::clamp(fraction, 0.0, 1.0), "packing");
-  };
-  auto codec = environment().make_codec({config, load.source->tensors(), load.directions, model_.backend(),
-                                         model_.device(), model_.executor().pool(), progress});
-  memory.release();
-
-  std::array<Lane, 2> lanes;
-  double fraction = kPacked;
-  for (const mimi::Direction direction : load.directions) {
-    report(fraction, "warming up");
-    fraction += (1.0 - kPacked) / 2;
-    Lane& lane = lanes[static_cast<size_t>(direction)];
-    lane = make_lane(config, codec.get(), direction);
-    engine::warm_up(model_.executor(), lane, [&] { report(fraction, "warming up"); });
-  }
-  publish(load, std::move(codec), lanes, std::move(sha256));
-  log(MOSHI_LOG_INFO, "engine", "loaded " + facts.mimi_file + " (" + model_.kernels() + ")");
+void Loader::load(Load& load) {
+  const LoadContext context{model_, [this](double fraction, const char* stage) { report(fraction, stage); }};
+  Loaded loaded = load.source.lm ? load_language_model(context, *load.source.lm)
+                                 : load_codec(context, *load.source.mimi, load.works);
+  publish(load, std::move(loaded));
+  log(MOSHI_LOG_INFO, "engine", "loaded " + model_.facts().weight_file() + " (" + model_.kernels() + ")");
 }
 
-void Loader::publish(Load& load, std::unique_ptr<mimi::Codec> codec, const std::array<Lane, 2>& lanes,
-                     std::string sha256) {
+void Loader::publish(Load& load, Loaded loaded) {
   report(1.0, "ready");
   std::lock_guard lock(model_.mutex_);
-  // Whoever came after it was abandoned has a load of the same directions waiting behind this one.
-  if (load.abandoned) throw Error(MOSHI_ERR_CANCELLED, "loading " + model_.facts().mimi_file + " was cancelled");
+  // Whoever came after it was abandoned has a load of the same work waiting behind this one.
+  if (load.abandoned) throw Error(MOSHI_ERR_CANCELLED, "loading " + model_.facts().weight_file() + " was cancelled");
   // Engines have handed out pointers to it if there was a load before this one.
-  if (model_.sha256_.empty()) model_.sha256_ = std::move(sha256);
-  model_.codecs_.push_back(std::move(codec));
-  for (const mimi::Direction direction : load.directions) {
-    const auto i = static_cast<size_t>(direction);
-    model_.lane_store_[i] = lanes[i];
+  if (model_.sha256_.empty()) model_.sha256_ = std::move(loaded.sha256);
+  if (loaded.codec) model_.codecs_.push_back(std::move(loaded.codec));
+  if (loaded.language_model) {
+    model_.language_model_ = std::move(loaded.language_model);
+    model_.silence_ = std::move(loaded.silence);
+    model_.mimi_sha256_ = std::move(loaded.mimi_sha256);
+  }
+  for (const Work work : load.works) {
+    const size_t i = index_of(work);
+    model_.lane_store_[i] = loaded.lanes[i];
     model_.lanes_[i].store(&model_.lane_store_[i]);
   }
   end(load, Load::State::kReady);
@@ -166,7 +129,7 @@ void Loader::publish(Load& load, std::unique_ptr<mimi::Codec> codec, const std::
 
 void Loader::end(Load& load, Load::State state) {
   load.state = state;
-  load.source.reset();
+  load.source = {};
   auto& queue = model_.queue_;
   queue.erase(std::remove_if(queue.begin(), queue.end(), [&](const auto& other) { return other.get() == &load; }),
               queue.end());
@@ -177,7 +140,7 @@ void Loader::report(double fraction, const char* stage) {
   std::unique_lock lock(model_.mutex_);
   const auto check = [&] {
     if (load_->abandoned || exiting()) {
-      throw Error(MOSHI_ERR_CANCELLED, "loading " + model_.facts().mimi_file + " was cancelled");
+      throw Error(MOSHI_ERR_CANCELLED, "loading " + model_.facts().weight_file() + " was cancelled");
     }
   };
   check();

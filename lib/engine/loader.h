@@ -21,8 +21,8 @@ class Loader {
 
   std::shared_ptr<Load> next();
   void run(const std::shared_ptr<Load>& load);
-  void load_directions(Load& load);
-  void publish(Load& load, std::unique_ptr<mimi::Codec> codec, const std::array<Lane, 2>& lanes, std::string sha256);
+  void load(Load& load);
+  void publish(Load& load, Loaded loaded);
   void end(Load& load, Load::State state);
   /// Tells whoever listens; throws Error(CANCELLED) when nobody wants the load any more.
   void report(double fraction, const char* stage);

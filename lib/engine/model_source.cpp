@@ -13,12 +13,11 @@
 #include "checkpoint/model_files.h"
 #include "common/error.h"
 #include "engine/build_config.h"
+#include "engine/lm_source.h"
 #include "mimi/checkpoint_weights.h"
 
 namespace moshi::engine {
-namespace {
 
-/// Where the model that is used when none is named may lie, best first.
 std::vector<std::string> default_directories() {
   std::vector<std::string> directories;
   if (const char* own = std::getenv("MOSHI_DEFAULT_MODEL"); own && *own) directories.emplace_back(own);
@@ -27,11 +26,15 @@ std::vector<std::string> default_directories() {
   return directories;
 }
 
+namespace {
+
 std::string canonical(const std::string& path) {
   std::error_code failed;
   const auto result = std::filesystem::canonical(path, failed);
   return failed ? path : result.string();
 }
+
+}  // namespace
 
 std::string identity_of(const std::string& path) {
   struct stat status {};
@@ -42,6 +45,10 @@ std::string identity_of(const std::string& path) {
          std::to_string(status.st_size) + "/" + std::to_string(status.st_mtim.tv_sec) + "." +
          std::to_string(status.st_mtim.tv_nsec);
 }
+
+const std::string& ModelFacts::weight_file() const { return lm ? lm->file : mimi_file; }
+
+namespace {
 
 class FileSource final : public ModelSource {
  public:
@@ -78,6 +85,12 @@ class FileSource final : public ModelSource {
 }  // namespace
 
 std::shared_ptr<const ModelSource> open_model_source(const ModelRequest& request) {
+  if (!request.mimi_config.empty()) {
+    checkpoint::ModelFiles files;
+    files.mimi_weights = request.model;
+    files.mimi_config = request.mimi_config;
+    return std::make_shared<FileSource>(files);
+  }
   return std::make_shared<FileSource>(checkpoint::find_model({request.model, request.weights, default_directories()}));
 }
 

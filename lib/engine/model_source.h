@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "mimi/codec.h"
 #include "mimi/config.h"
@@ -17,20 +18,33 @@ namespace moshi::engine {
 struct ModelRequest {
   std::string model;
   std::string weights;
+  std::string mimi_config = {};  ///< of `model`, which is then a Mimi file
 };
 
-/// What is known of a model from its headers alone.
+struct LmFacts;
+
+/// What is known of a model, a Mimi or a language model, from its headers alone.
 struct ModelFacts {
   std::string model_path;  ///< the directory
-  std::string mimi_file;   ///< the weight file as it was found
+  std::string mimi_file;   ///< the weight file as it was found; "": it is a language model
   uint64_t mimi_bytes = 0;
   /// Of the weight file, the same whichever way leads to it: canonical path, and what tells this very file from one
   /// that may lie there later (inode, time, size).
   std::string identity;
   mimi::Config config;
+  /// Set for a language model, whose facts these are; the Mimi fields above are then empty.
+  std::shared_ptr<const LmFacts> lm;
+
+  /// The file that its weights come from.
+  const std::string& weight_file() const;
 };
 
-/// Headers in memory, tensors readable. Used by the loading thread while others read the facts.
+/// Tells the file at `path` from every other, and from one that may lie there later. Throws Error(READ).
+std::string identity_of(const std::string& path);
+/// Where the model that is used when none is named may lie, best first.
+std::vector<std::string> default_directories();
+
+/// A Mimi's headers in memory, tensors readable. Used by the loading thread while others read the facts.
 class ModelSource {
  public:
   virtual ~ModelSource() = default;

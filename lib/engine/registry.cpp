@@ -33,26 +33,31 @@ void check_roles(uint32_t roles) {
   constexpr uint32_t kCodec = MOSHI_ROLE_ENCODE | MOSHI_ROLE_DECODE;
   if (roles == 0) invalid("MoshiEngineConfig::roles is 0: name at least one MoshiRole");
   if (roles & ~(kCodec | MOSHI_ROLE_LM)) invalid("MoshiEngineConfig::roles has bits that are no MoshiRole");
-  if (roles & MOSHI_ROLE_LM) {
-    throw Error(MOSHI_ERR_NOT_SUPPORTED,
-                "this core computes no language model yet: MoshiEngineConfig::roles can be MOSHI_ROLE_ENCODE and "
-                "MOSHI_ROLE_DECODE");
+  if ((roles & MOSHI_ROLE_LM) && (roles & kCodec)) {
+    invalid("MoshiEngineConfig::roles combines MOSHI_ROLE_LM with a codec's role: open one engine for each model");
   }
 }
 
-MoshiPrecision resolve_precision(int precision) {
+MoshiPrecision resolve_precision(int precision, bool lm) {
   if (precision == MOSHI_PRECISION_AUTO || precision == MOSHI_PRECISION_F32) return MOSHI_PRECISION_F32;
   if (precision < MOSHI_PRECISION_AUTO || precision > MOSHI_PRECISION_INT4) {
     invalid("MoshiEngineConfig::precision is " + std::to_string(precision) + ": it is one of MoshiPrecision");
   }
-  throw Error(MOSHI_ERR_NOT_SUPPORTED, "this core computes Mimi in f32 only: use precision auto or f32");
+  if (lm && precision == MOSHI_PRECISION_BF16) return MOSHI_PRECISION_BF16;
+  throw Error(MOSHI_ERR_NOT_SUPPORTED,
+              lm ? "this core computes language models in f32 and bf16 only: use precision auto, f32 or bf16"
+                 : "this core computes Mimi in f32 only: use precision auto or f32");
 }
 
-Backend resolve_backend(uint32_t number, const std::string& device) {
+Backend resolve_backend(uint32_t number, const std::string& device, bool lm) {
   if (number > static_cast<uint32_t>(Backend::kTorch)) {
     invalid("MoshiEngineConfig::backend is " + std::to_string(number) + ": it is 0, 1 or 2");
   }
   const auto backend = static_cast<Backend>(number);
+  if (lm && (backend == Backend::kTorch || device != "cpu")) {
+    throw Error(MOSHI_ERR_NOT_SUPPORTED,
+                "this core computes language models with packed kernels on the CPU only: use device=cpu and backend 0");
+  }
   return backend == Backend::kAuto ? default_backend(device) : backend;
 }
 
@@ -60,8 +65,8 @@ std::string key_of(const ModelFacts& facts, const Model::Identity& identity) {
   std::string key = facts.identity;
   // A NUL keeps fields apart: paths cannot hold it.
   for (const std::string& part :
-       {mimi::to_json(facts.config), identity.device, std::to_string(static_cast<int>(identity.precision)),
-        std::to_string(static_cast<int>(identity.backend))}) {
+       {facts.lm ? std::string("lm") : mimi::to_json(facts.config), identity.device,
+        std::to_string(static_cast<int>(identity.precision)), std::to_string(static_cast<int>(identity.backend))}) {
     key += '\0';
     key += part;
   }
@@ -84,6 +89,17 @@ std::shared_ptr<Model> find_or_make(const ModelFacts& facts, const Model::Identi
   return model;
 }
 
+Source open_source(const MoshiEngineConfig& config) {
+  Source source;
+  if (config.roles & MOSHI_ROLE_LM) {
+    source.lm = environment().open_lm_source({text(config.model), text(config.lm_weights), text(config.tokenizer),
+                                              text(config.config), text(config.lora), config.lora_separate != 0});
+  } else {
+    source.mimi = environment().open_source({text(config.model), text(config.weights)});
+  }
+  return source;
+}
+
 }  // namespace
 
 std::unique_ptr<Engine> open_engine(const MoshiEngineConfig& config) {
@@ -94,16 +110,17 @@ std::unique_ptr<Engine> open_engine(const MoshiEngineConfig& config) {
   }
   Model::Identity identity;
   identity.device = resolve_device(text(config.device));
-  identity.precision = resolve_precision(raw(config.precision));
-  identity.backend = resolve_backend(config.backend, identity.device);
-  auto source = environment().open_source({text(config.model), text(config.weights)});
+  const bool lm = (config.roles & MOSHI_ROLE_LM) != 0;
+  identity.precision = resolve_precision(raw(config.precision), lm);
+  identity.backend = resolve_backend(config.backend, identity.device, lm);
+  Source source = open_source(config);
 
   auto engine = std::make_unique<Engine>();
   engine->roles = config.roles;
   engine->progress = config.progress;
   engine->progress_user = config.progress_user;
-  engine->facts = source->facts();
-  engine->model = find_or_make(source->facts(), identity, config.threads);
+  engine->facts = source.facts();
+  engine->model = find_or_make(source.facts(), identity, config.threads);
   engine->model->join(*engine, std::move(source));
   return engine;
 }
@@ -115,7 +132,24 @@ void close_engine(std::unique_ptr<Engine> engine) {
     static_cast<void>(engine.release());
     return;
   }
+  engine->hooks->set(nullptr);
   model.leave(*engine);
+}
+
+void fetch_files(const MoshiEngineConfig& config, MoshiFetchFn progress, void* user) {
+  check_roles(config.roles);
+  const bool lm = (config.roles & MOSHI_ROLE_LM) != 0;
+  checkpoint::FetchRequest request;
+  request.model = text(config.model);
+  request.weights = text(lm ? config.lm_weights : config.weights);
+  request.config = text(config.config);
+  request.tokenizer = text(config.tokenizer);
+  request.lora = text(config.lora);
+  request.roles = config.roles;
+  request.default_directories = default_directories();
+  environment().fetch_model(request, [&](const std::string& file, uint64_t done, uint64_t total) {
+    return !progress || progress(user, file.c_str(), done, total) != 0;
+  });
 }
 
 }  // namespace moshi::engine

@@ -75,11 +75,7 @@ bool Scheduler::plan(Batch& batch) {
   for (Session* session : ready_) {
     if (session->work_class == batch.work_class && lane_of(session) == batch.lane) candidates_.push_back(session);
   }
-  size_t rows = std::min<size_t>(candidates_.size(), kMaxRows);
-  if (batch.work_class == MOSHI_CLASS_FILE) {
-    const int64_t quantum = live_open_ ? kQuantumNs : kAloneQuantumNs;
-    rows = std::min<size_t>(rows, batch.lane->cost.frames_within(quantum, kMaxRows));
-  }
+  const size_t rows = most_rows(batch, candidates_.size());
   std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<ptrdiff_t>(rows), candidates_.end(),
                     more_urgent);
   batch.count = static_cast<int>(rows);
@@ -92,11 +88,26 @@ bool Scheduler::plan(Batch& batch) {
   return true;
 }
 
+int64_t Scheduler::quantum_ns() const { return live_open_ ? kQuantumNs : kAloneQuantumNs; }
+
+size_t Scheduler::most_rows(const Batch& batch, size_t ready) const {
+  const size_t rows = std::min<size_t>(ready, kMaxRows);
+  if (batch.work_class == MOSHI_CLASS_LIVE || batch.lane->lockstep()) return rows;
+  return std::min<size_t>(rows, batch.lane->cost.frames_within(quantum_ns(), kMaxRows));
+}
+
 void Scheduler::allot_frames(Batch& batch) const {
+  if (batch.lane->lockstep()) {
+    const int most = batch.lane->cost.frames_within(quantum_ns(), kMaxFrames);
+    for (int i = 0; i < batch.count; ++i) {
+      BatchEntry& entry = batch.entries[static_cast<size_t>(i)];
+      entry.frames = std::min(frames_left(*entry.job), most);
+    }
+    return;
+  }
   // Every row has one frame; what the quantum has room for beyond that goes round, most urgent first, until it is
   // spent or nobody has more.
-  const int64_t quantum = live_open_ ? kQuantumNs : kAloneQuantumNs;
-  int left = batch.lane->cost.frames_within(quantum, kMaxRows * kMaxFrames) - batch.count;
+  int left = batch.lane->cost.frames_within(quantum_ns(), kMaxRows * kMaxFrames) - batch.count;
   for (bool gave = true; left > 0 && gave;) {
     gave = false;
     const int share = std::max(1, left / batch.count);

@@ -31,7 +31,7 @@ struct BatchEntry {
   bool failed = false;
 };
 
-/// What one call of a codec computes.
+/// What one call of a model computes.
 struct Batch {
   Lane* lane = nullptr;
   MoshiClass work_class = MOSHI_CLASS_LIVE;
@@ -58,6 +58,8 @@ class Scheduler {
 
  private:
   static bool more_urgent(const Session* a, const Session* b);
+  int64_t quantum_ns() const;
+  size_t most_rows(const Batch& batch, size_t ready) const;
   void allot_frames(Batch& batch) const;
 
   std::vector<Session*> ready_;

@@ -6,88 +6,138 @@
 #include <utility>
 
 #include "common/log.h"
+#include "engine/environment.h"
 #include "engine/errors.h"
 #include "engine/executor.h"
+#include "engine/lm_session.h"
 #include "engine/model.h"
 
 namespace moshi::engine {
 namespace {
 
-constexpr mimi::Direction kDirections[] = {mimi::Direction::kEncode, mimi::Direction::kDecode};
-
 void check_config(uint32_t engine_roles, const MoshiSessionConfig& config) {
   if (config.roles == 0) invalid("MoshiSessionConfig::roles is 0: name at least one MoshiRole");
-  for (const mimi::Direction direction : kDirections) {
-    if (config.roles & role_of(direction) & ~engine_roles) {
-      invalid(std::string("MoshiSessionConfig::roles asks for ") + role_name(direction) +
+  for (const Work work : kWorks) {
+    if (config.roles & role_of(work) & ~engine_roles) {
+      invalid(std::string("MoshiSessionConfig::roles asks for ") + role_name(work) +
               ", which the engine was not opened for");
     }
   }
-  if (config.roles & ~static_cast<uint32_t>(MOSHI_ROLE_ENCODE | MOSHI_ROLE_DECODE)) {
-    throw Error(MOSHI_ERR_NOT_SUPPORTED,
-                "this core has no language model sessions: MoshiSessionConfig::roles can be "
-                "MOSHI_ROLE_ENCODE and MOSHI_ROLE_DECODE");
-  }
+  if (config.roles & ~engine_roles) invalid("MoshiSessionConfig::roles has bits that are no MoshiRole");
   const int work_class = raw(config.work_class);
   if (work_class != MOSHI_CLASS_LIVE && work_class != MOSHI_CLASS_FILE) {
     invalid("MoshiSessionConfig::work_class is " + std::to_string(work_class) +
             ": it is MOSHI_CLASS_LIVE or MOSHI_CLASS_FILE");
   }
+  if (config.max_sessions < 0) {
+    invalid("MoshiSessionConfig::max_sessions is " + std::to_string(config.max_sessions) + ": it is at least 0");
+  }
 }
 
-/// A session without rows, known to the executor.
-std::unique_ptr<Session> enter(std::unique_ptr<Session> session) {
-  session->model->executor().open(*session);
-  session->model->count_session(1);
-  return session;
+/// A place among the model's sessions, given back unless the session is made.
+class Place {
+ public:
+  Place(Model& model, uint32_t roles, int max_sessions) : model_(&model) {
+    const int most = roles & MOSHI_ROLE_LM ? max_sessions : 0;
+    if (model.enter_session(most)) return;
+    throw Error(MOSHI_ERR_BUSY, "the model has " + std::to_string(model.sessions()) +
+                                    " sessions open, and max_sessions allows " + std::to_string(most) +
+                                    ": close another one first");
+  }
+  ~Place() {
+    if (model_) model_->leave_session();
+  }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  void keep() { model_ = nullptr; }
+
+ private:
+  Model* model_;
+};
+
+const char* session_for(Work work) {
+  switch (work) {
+    case Work::kEncode:
+      return "a session that encodes";
+    case Work::kDecode:
+      return "a session that decodes";
+    case Work::kStep:
+      return "a session of a language model";
+  }
+  return "";
 }
 
+/// A session with memory promised and without rows.
 std::unique_ptr<Session> bare_session(std::shared_ptr<Model> model, uint32_t roles, MoshiClass work_class) {
   auto session = std::make_unique<Session>();
   session->roles = roles;
   session->work_class = work_class;
-  for (const mimi::Direction direction : kDirections) {
-    if (!(roles & role_of(direction))) continue;
-    Track& track = session->track(direction);
-    track.lane = model->lane(direction);
-    track.memory = reserve_memory(
-        track.lane->codec->row_bytes(direction),
-        std::string("a session that ") + (direction == mimi::Direction::kEncode ? "en" : "de") + "codes");
+  for (const Work work : kWorks) {
+    if (!(roles & role_of(work))) continue;
+    Track& track = session->track(work);
+    track.lane = model->lane(work);
+    track.memory = reserve_memory(track.lane->row_bytes(), session_for(work));
   }
   session->model = std::move(model);
   return session;
 }
 
+Track clone_track(const Track& from, Track to) {
+  if (const lm::Row* row = from.row.lm(); row && row->guidance().active()) {
+    const lm::LanguageModel& model = *from.lane->language_model;
+    to.guidance_memory =
+        reserve_memory(model.row_bytes(true) - model.row_bytes(false), "the guidance of a language model session");
+  }
+  to.row = from.row.clone();
+  to.frames = from.frames;
+  to.guided_from = from.guided_from;
+  to.damaged = from.damaged;
+  return to;
+}
+
 }  // namespace
 
-std::unique_ptr<Session> make_session(std::shared_ptr<Model> model, uint32_t engine_roles,
-                                      const MoshiSessionConfig& config) {
-  check_config(engine_roles, config);
-  auto session = bare_session(std::move(model), config.roles, config.work_class);
-  for (const mimi::Direction direction : kDirections) {
-    Track& track = session->track(direction);
-    if (track.lane) track.row = track.lane->codec->make_row(direction);
+std::unique_ptr<Session> make_session(Engine& engine, const MoshiSessionConfig& config) {
+  check_config(engine.roles, config);
+  Place place(*engine.model, config.roles, config.max_sessions);
+  auto session = bare_session(engine.model, config.roles, config.work_class);
+  session->hooks = engine.hooks;
+  session->max_sessions = config.max_sessions;
+  for (Track& track : session->tracks) {
+    if (track.lane) track.row = track.lane->make_row();
   }
-  return enter(std::move(session));
+  if (const lm::Row* row = session->track(Work::kStep).row.lm()) {
+    session->settings = first_settings(session->track(Work::kStep).lane->language_model->config(), config.seed);
+    session->settings.guidance = row->guidance();
+    session->new_settings = true;
+  }
+  session->model->executor().open(*session);
+  place.keep();
+  return session;
 }
 
 std::unique_ptr<Session> fork_session(Session& session) {
   require_idle(session, "forked");
+  Executor& executor = session.model->executor();
+  Place place(*session.model, session.roles, session.max_sessions);
   auto copy = bare_session(session.model, session.roles, session.work_class);
+  copy->hooks = session.hooks;
+  copy->max_sessions = session.max_sessions;
   for (size_t i = 0; i < session.tracks.size(); ++i) {
-    if (!session.tracks[i].lane) continue;
-    copy->tracks[i].row = session.tracks[i].row->clone();
-    copy->tracks[i].frames = session.tracks[i].frames;
-    copy->tracks[i].damaged = session.tracks[i].damaged;
+    if (session.tracks[i].lane) copy->tracks[i] = clone_track(session.tracks[i], std::move(copy->tracks[i]));
   }
-  return enter(std::move(copy));
+  copy->settings = executor.settings(session);
+  copy->new_settings = (session.roles & MOSHI_ROLE_LM) != 0;
+  executor.open(*copy);
+  place.keep();
+  return copy;
 }
 
 void reset_session(Session& session) {
   require_idle(session, "reset");
   for (Track& track : session.tracks) {
     if (!track.lane) continue;
-    track.row->reset();
+    track.row.reset();
     track.damaged = false;
   }
 }
@@ -100,7 +150,7 @@ void close_session(std::unique_ptr<Session> session) {
     return;
   }
   executor.close(*session);
-  session->model->count_session(-1);
+  session->model->leave_session();
 }
 
 void set_session_number(Session& session, const char* name, double value) {
@@ -113,8 +163,11 @@ void set_session_number(Session& session, const char* name, double value) {
     session.model->executor().set_class(session, static_cast<MoshiClass>(static_cast<int>(value)));
     return;
   }
-  throw Error(MOSHI_ERR_NOT_SUPPORTED,
-              std::string("session_set(): sessions of this core have no number \"") + name + "\"; they have \"class\"");
+  const bool lm = (session.roles & MOSHI_ROLE_LM) != 0;
+  if (lm && set_lm_number(session, name, value)) return;
+  throw Error(MOSHI_ERR_NOT_SUPPORTED, std::string("session_set(): sessions of this model have no number \"") + name +
+                                           "\"; they have \"class\"" +
+                                           (lm ? std::string(", ") + lm_numbers() : std::string()));
 }
 
 void require_idle(Session& session, const char* what) {
@@ -126,10 +179,16 @@ void require_idle(Session& session, const char* what) {
 
 uint64_t row_bytes(const Model& model, uint32_t roles) {
   uint64_t bytes = 0;
-  for (const mimi::Direction direction : kDirections) {
-    if (!(roles & role_of(direction))) continue;
-    const Lane* lane = model.lane(direction);
-    bytes += lane ? lane->codec->row_bytes(direction) : ring_bytes(model.facts().config);
+  for (const Work work : kWorks) {
+    if (!(roles & role_of(work))) continue;
+    const ModelFacts& facts = model.facts();
+    if (const Lane* lane = model.lane(work)) {
+      bytes += lane->row_bytes();
+    } else if (work == Work::kStep) {
+      bytes += environment().lm_row_bytes(facts.lm->config, model.precision() == MOSHI_PRECISION_BF16, false);
+    } else {
+      bytes += ring_bytes(facts.config);
+    }
   }
   return bytes;
 }

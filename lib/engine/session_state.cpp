@@ -24,12 +24,15 @@ struct Head {
   uint32_t precision = 0;
   uint32_t roles = 0;
   uint32_t head_bytes = sizeof(Head);
-  std::array<uint64_t, 2> row_bytes{};  ///< by direction
+  std::array<uint64_t, 2> row_bytes{};  ///< by slot_of()
   std::array<uint64_t, 2> frames{};     ///< run since the rows were made
   uint64_t checksum = 0;                ///< of the rows
   std::array<char, 64> sha256{};        ///< of the weight file, hex
 };
 static_assert(sizeof(Head) == 128);
+
+/// An encoder's row comes first and a decoder's second; a language model has but one.
+size_t slot_of(Work work) { return work == Work::kDecode ? 1 : 0; }
 
 /// FNV-1a over 8-byte words, then the odd bytes: finds damage, keeps no secrets.
 uint64_t checksum_of(std::span<const std::byte> bytes) {
@@ -50,10 +53,10 @@ Head head_of(const Session& session) {
   Head head;
   head.precision = static_cast<uint32_t>(session.model->precision());
   head.roles = session.roles;
-  for (size_t i = 0; i < session.tracks.size(); ++i) {
-    if (!session.tracks[i].lane) continue;
-    head.row_bytes[i] = session.tracks[i].row->saved_bytes();
-    head.frames[i] = static_cast<uint64_t>(session.tracks[i].frames);
+  for (const Track& track : session.tracks) {
+    if (!track.lane) continue;
+    head.row_bytes[slot_of(track.lane->work)] = track.row.saved_bytes();
+    head.frames[slot_of(track.lane->work)] = static_cast<uint64_t>(track.frames);
   }
   const std::string& digest = session.model->sha256();
   std::memcpy(head.sha256.data(), digest.data(), std::min(digest.size(), head.sha256.size()));
@@ -105,12 +108,11 @@ void save_session(Session& session, std::byte* out) {
   require_idle(session, "saved");
   Head head = head_of(session);
   std::byte* at = out + sizeof head;
-  for (size_t i = 0; i < session.tracks.size(); ++i) {
-    const Track& track = session.tracks[i];
+  for (const Track& track : session.tracks) {
     if (!track.lane) continue;
     if (track.damaged) throw Error(MOSHI_ERR_INTERNAL, "a failed call left this session half-way: reset the session");
-    track.row->save(at);
-    at += head.row_bytes[i];
+    track.row.save(at);
+    at += head.row_bytes[slot_of(track.lane->work)];
   }
   head.checksum = checksum_of({out + sizeof head, at});
   std::memcpy(out, &head, sizeof head);
@@ -119,20 +121,29 @@ void save_session(Session& session, std::byte* out) {
 void load_session(Session& session, std::span<const std::byte> in) {
   require_idle(session, "loaded");
   const Head head = read_head(session, in);
-  size_t at = sizeof head;
-  std::array<std::unique_ptr<mimi::RowState>, 2> rows;
+  const auto part = [&](const Track& track) {
+    const size_t slot = slot_of(track.lane->work);
+    return in.subspan(sizeof head + (slot == 1 ? head.row_bytes[0] : 0), head.row_bytes[slot]);
+  };
+  std::array<Row, kWorks.size()> rows;
   for (size_t i = 0; i < rows.size(); ++i) {
     const Track& track = session.tracks[i];
     if (!track.lane) continue;
-    rows[i] = track.lane->codec->make_row(track.lane->direction);
-    rows[i]->load(in.subspan(at, head.row_bytes[i]));
-    at += head.row_bytes[i];
+    if (track.lane->work == Work::kStep) {
+      // Into the row that is there: it has the conditions, and another one's memory is not promised.
+      session.tracks[i].row.load(part(track));
+      continue;
+    }
+    rows[i] = track.lane->make_row();
+    rows[i].load(part(track));
   }
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (!rows[i]) continue;
-    session.tracks[i].row = std::move(rows[i]);
-    session.tracks[i].frames = static_cast<int64_t>(head.frames[i]);
-    session.tracks[i].damaged = false;
+    Track& track = session.tracks[i];
+    if (!track.lane) continue;
+    if (rows[i]) track.row = std::move(rows[i]);
+    track.frames = static_cast<int64_t>(head.frames[slot_of(track.lane->work)]);
+    track.guided_from = 0;
+    track.damaged = false;
   }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A session's state as bytes: a head that says what it belongs to, then the rows in the codec's unpacked form.
+// A session's state as bytes: a head that says what it belongs to, then the rows in their model's unpacked form.
 #pragma once
 
 #include <cstddef>

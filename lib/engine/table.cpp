@@ -12,6 +12,7 @@
 #include "engine/errors.h"
 #include "engine/info.h"
 #include "engine/job.h"
+#include "engine/lm_session.h"
 #include "engine/registry.h"
 #include "engine/session.h"
 #include "engine/session_state.h"
@@ -89,8 +90,17 @@ MoshiStatus engine_stats(MoshiEngine* engine, MoshiEngineStats* stats, MoshiErro
   return guarded(error, [&] { give(stats, describe_stats(required(engine, "MoshiEngine")), "MoshiEngineStats"); });
 }
 
-MoshiStatus engine_set_hooks(MoshiEngine*, const MoshiStepHooks*, MoshiError* error) {
-  return guarded(error, [] { not_supported("engine_set_hooks(), which belongs to the language model,"); });
+MoshiStatus engine_set_hooks(MoshiEngine* engine, const MoshiStepHooks* hooks, MoshiError* error) {
+  return guarded(error, [&] {
+    MoshiEngine& opened = required(engine, "MoshiEngine");
+    if (!(opened.roles & MOSHI_ROLE_LM)) {
+      invalid("engine_set_hooks(): the engine was opened without MOSHI_ROLE_LM, and steps are a language model's");
+    }
+    if (opened.model->executor().on_own_thread()) {
+      invalid("engine_set_hooks() must not be called from a callback of the core");
+    }
+    opened.hooks->set(hooks ? &sized(hooks, "MoshiStepHooks") : nullptr);
+  });
 }
 
 MoshiStatus session_open(MoshiEngine* engine, const MoshiSessionConfig* config, MoshiSession** session,
@@ -101,7 +111,7 @@ MoshiStatus session_open(MoshiEngine* engine, const MoshiSessionConfig* config, 
     MoshiEngine& opened = required(engine, "MoshiEngine");
     const MoshiSessionConfig& wish = sized(config, "MoshiSessionConfig");
     loaded = opened.model->wait(opened, 0);
-    if (loaded) *session = make_session(opened.model, opened.roles, wish).release();
+    if (loaded) *session = make_session(opened, wish).release();
   });
   return loaded ? status
                 : status_of(error, MOSHI_ERR_TIMEOUT, "the model is still being loaded: call engine_wait() first");
@@ -115,8 +125,9 @@ MoshiStatus session_set(MoshiSession* session, const char* name, double value, M
   return guarded(error, [&] { set_session_number(required(session, "MoshiSession"), name, value); });
 }
 
-MoshiStatus session_set_conditions(MoshiSession*, const MoshiCondition*, size_t, MoshiError* error) {
-  return guarded(error, [] { not_supported("session_set_conditions(), which belongs to the language model,"); });
+MoshiStatus session_set_conditions(MoshiSession* session, const MoshiCondition* conditions, size_t count,
+                                   MoshiError* error) {
+  return guarded(error, [&] { set_session_conditions(required(session, "MoshiSession"), conditions, count); });
 }
 
 void session_close(MoshiSession* session) {
@@ -157,8 +168,7 @@ MoshiStatus submit(MoshiSession* session, MoshiJob* job, MoshiError* error) {
     MoshiSession& target = required(session, "MoshiSession");
     MoshiJob& work = sized(job, "MoshiJob");
     const int kind = raw(work.kind);
-    if (kind == MOSHI_JOB_STEP) not_supported("MOSHI_JOB_STEP, which belongs to the language model,");
-    if (kind != MOSHI_JOB_ENCODE && kind != MOSHI_JOB_DECODE) {
+    if (kind != MOSHI_JOB_ENCODE && kind != MOSHI_JOB_DECODE && kind != MOSHI_JOB_STEP) {
       invalid("MoshiJob::kind is " + std::to_string(kind) + ": it is one of MoshiJobKind");
     }
     const Track* track = target.track_of(work.kind);
@@ -190,6 +200,23 @@ MoshiStatus buffer_alloc(MoshiEngine*, size_t, void** buffer, MoshiError* error)
 
 void buffer_free(MoshiEngine*, void*) {}
 
+MoshiStatus fetch(const MoshiEngineConfig* config, MoshiFetchFn progress, void* user, MoshiError* error) {
+  return guarded(error, [&] { fetch_files(sized(config, "MoshiEngineConfig"), progress, user); });
+}
+
+MoshiStatus lm_info(MoshiEngine* engine, MoshiLmInfo* info, MoshiError* error) {
+  return guarded(error, [&] { give(info, describe_lm(required(engine, "MoshiEngine")), "MoshiLmInfo"); });
+}
+
+MoshiStatus lm_piece(MoshiEngine* engine, int32_t token, MoshiPiece* piece, MoshiError* error) {
+  return guarded(error, [&] { give(piece, describe_piece(required(engine, "MoshiEngine"), token), "MoshiPiece"); });
+}
+
+MoshiStatus get_session_seed(MoshiSession* session, int64_t* seed, MoshiError* error) {
+  return guarded(error,
+                 [&] { required(seed, "session_seed(): `seed`") = session_seed(required(session, "MoshiSession")); });
+}
+
 MoshiCoreApi make_table() {
   MoshiCoreApi api = MOSHI_INIT(MoshiCoreApi);
   api.abi = MOSHI_CORE_ABI;
@@ -217,6 +244,10 @@ MoshiCoreApi make_table() {
   api.session_cancel = session_cancel;
   api.buffer_alloc = buffer_alloc;
   api.buffer_free = buffer_free;
+  api.fetch = fetch;
+  api.lm_info = lm_info;
+  api.lm_piece = lm_piece;
+  api.session_seed = get_session_seed;
   return api;
 }
 

@@ -114,5 +114,6 @@ Config parse_config(std::string_view text, const std::string& origin);
 
 /// The original Moshi 7B: what a repository without config.json holds.
 Config default_config();
+std::string_view default_config_text();
 
 }  // namespace moshi::lm

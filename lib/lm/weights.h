@@ -4,15 +4,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "kernels/half.h"
 #include "lm/config.h"
 
 namespace moshi::lm {
 
-enum class Element { kF32, kBf16, kF16, kInt8 };
+using Element = kernels::Element;
 
 /// A matrix of `rows` x `columns`, row-major; points into the checkpoint.
 struct Matrix {
@@ -53,8 +55,9 @@ class Weights {
   virtual void drop(const Matrix& matrix) const = 0;
 
   virtual uint64_t file_bytes() const = 0;
-  /// Hex SHA-256 of the weight file; reads all of it.
-  virtual std::string sha256() const = 0;
+  /// Hex SHA-256 of the weight file; reads all of it, on any thread. `check` is called now and then; what it throws
+  /// ends it.
+  virtual std::string sha256(const std::function<void()>& check) const = 0;
 };
 
 /// Opens a checkpoint, and a LoRA file unless `lora_path` is "". Fused and split spellings, f32, bf16, f16 and the

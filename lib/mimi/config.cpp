@@ -6,13 +6,14 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/config_reader.h"
 #include "checkpoint/json_text.h"
 #include "common/error.h"
-#include "mimi/config_reader.h"
 
 namespace moshi::mimi {
 namespace {
 
+using checkpoint::ConfigReader;
 using nlohmann::json;
 
 // Bounds that no codec of this family comes near; they keep every product of two of them far from overflow.

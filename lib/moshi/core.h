@@ -369,7 +369,10 @@ typedef struct MoshiCoreApi {
   /** Opens a session on a loaded engine. The memory is checked before it is taken. */
   MoshiStatus (*session_open)(MoshiEngine *engine, const MoshiSessionConfig *config, MoshiSession **session,
                               MoshiError *error);
-  /** Back to the state of a new session; touches no other. MOSHI_ERR_BUSY while jobs are in flight. */
+  /**
+   * Back to the state of a new session; touches no other. An LM session keeps its settings and conditions, and draws the
+   * same again. MOSHI_ERR_BUSY while jobs are in flight.
+   */
   MoshiStatus (*session_reset)(MoshiSession *session, MoshiError *error);
   /**
    * Sets a named number of the session: "class" (MoshiClass); of an LM session "temperature", "text-temperature",

@@ -61,6 +61,13 @@ struct EngineOptions {
   uint32_t backend = 0;  ///< 0: the best; 1: packed CPU kernels; 2: LibTorch operators
   /// Called from the loading thread with a fraction in [0, 1] and a word for what is being done.
   std::function<void(double fraction, const char* stage)> progress = {};
+
+  /* The language model's (roles = MOSHI_ROLE_LM), each in place of the model's own. */
+  std::string lm_weights = {};
+  std::string tokenizer = {};  ///< a sentencepiece model
+  std::string config = {};     ///< a config.json
+  std::string lora = {};
+  bool lora_separate = false;  ///< keep the LoRA beside the weights instead of adding it to them
 };
 
 /// How a stream is run.
@@ -208,6 +215,7 @@ class Session {
 
  private:
   friend class Engine;
+  friend class LmSession;
   Session(const MoshiCoreApi* api, int frame_samples, MoshiSession* handle)
       : api_(api), frame_samples_(frame_samples), handle_(handle) {}
 
@@ -269,7 +277,15 @@ class Engine {
   }
   Result<MoshiEngineStats> stats() const { return get<MoshiEngineStats>(api_->engine_stats, handle_); }
 
-  /// Opens a stream; the model must be loaded.
+  /// Facts of the language model of an engine opened with MOSHI_ROLE_LM. Strings and arrays live as long as the engine.
+  Result<MoshiLmInfo> lm_info() const { return get<MoshiLmInfo>(api_->lm_info, handle_); }
+  /// Hooks for the sessions of this engine's language model; empty ones take them away.
+  Result<void> set_hooks(const MoshiStepHooks& hooks) {
+    const MoshiStepHooks* wish = &hooks;
+    return detail::call(api_->engine_set_hooks, handle_, wish);
+  }
+
+  /// Opens a stream of Mimi's; the model must be loaded. A language model's: LmSession::open().
   Result<Session> session(SessionOptions options = {}) const {
     const auto facts = info();
     if (!facts) return facts.error();
@@ -285,6 +301,7 @@ class Engine {
 
   /// For what this class does not offer.
   MoshiEngine* handle() const { return handle_; }
+  const MoshiCoreApi& api() const { return *api_; }
 
  private:
   friend class Core;
@@ -340,15 +357,7 @@ class Core {
 
   /// Opens a model; see core.h. The weights are loaded in the background: Engine::wait().
   Result<Engine> open(const EngineOptions& options) const {
-    MoshiEngineConfig config = MOSHI_INIT(MoshiEngineConfig);
-    const auto or_null = [](const std::string& text) { return text.empty() ? nullptr : text.c_str(); };
-    config.model = or_null(options.model);
-    config.weights = or_null(options.weights);
-    config.device = or_null(options.device);
-    config.precision = options.precision;
-    config.roles = options.roles;
-    config.threads = options.threads;
-    config.backend = options.backend;
+    MoshiEngineConfig config = config_of(options);
     auto progress = options.progress ? std::make_unique<Engine::Progress>(options.progress) : nullptr;
     if (progress) {
       config.progress_user = progress.get();
@@ -362,6 +371,19 @@ class Core {
     return Engine(api_, engine, std::move(progress));
   }
 
+  /// Called with the file that is coming and bytes of all files that have come and that there are; false cancels.
+  using FetchProgress = std::function<bool(const char* file, uint64_t done, uint64_t total)>;
+  /// Gets what open() with the same options needs from the hub; returns when all is there.
+  Result<void> fetch(const EngineOptions& options, FetchProgress progress = {}) const {
+    const MoshiEngineConfig config = config_of(options);
+    const MoshiEngineConfig* wish = &config;
+    const MoshiFetchFn report = [](void* user, const char* file, uint64_t done, uint64_t total) -> int32_t {
+      const auto& told = *static_cast<FetchProgress*>(user);
+      return !told || told(file, done, total) ? 1 : 0;
+    };
+    return detail::call(api_->fetch, wish, report, static_cast<void*>(&progress));
+  }
+
   std::string version() const { return api_->version; }
   std::string backend_version() const { return api_->backend_version; }
   /// Sends the core's log lines to `fn`, from any thread; nullptr is silence. Process-wide.
@@ -370,9 +392,30 @@ class Core {
 
  private:
   explicit Core(const MoshiCoreApi* api) : api_(api) {}
+
+  /// Without progress; as long as the options are there.
+  static MoshiEngineConfig config_of(const EngineOptions& options) {
+    const auto or_null = [](const std::string& text) { return text.empty() ? nullptr : text.c_str(); };
+    MoshiEngineConfig config = MOSHI_INIT(MoshiEngineConfig);
+    config.model = or_null(options.model);
+    config.weights = or_null(options.weights);
+    config.device = or_null(options.device);
+    config.precision = options.precision;
+    config.roles = options.roles;
+    config.threads = options.threads;
+    config.backend = options.backend;
+    config.lm_weights = or_null(options.lm_weights);
+    config.tokenizer = or_null(options.tokenizer);
+    config.config = or_null(options.config);
+    config.lora = or_null(options.lora);
+    config.lora_separate = options.lora_separate;
+    return config;
+  }
+
   const MoshiCoreApi* api_;
 };
 
 }  // namespace moshi::core
 
+#include "moshi/core_lm.hpp"
 #include "moshi/core_streams.hpp"

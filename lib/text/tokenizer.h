@@ -17,7 +17,7 @@ struct Piece {
 
 class Tokenizer {
  public:
-  /// Throws Error: NOT_FOUND, READ, or FORMAT if it is no sentencepiece model.
+  /// Throws Error: NOT_FOUND, READ, FORMAT if it is no sentencepiece model, or NOT_SUPPORTED without libmoshi-text.so.
   static std::unique_ptr<Tokenizer> open(const std::string& path);
   virtual ~Tokenizer() = default;
   virtual int size() const = 0;    ///< pieces

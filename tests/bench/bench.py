@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the Python sides of the benchmark share: the protocol that codec_bench.cpp speaks too.
+"""What the Python sides of the benchmark share: the protocol that codec_bench.cpp and lm_bench.cpp speak too.
 
 Arguments: MODEL_FILE [--threads N] [--codebooks K] JOB..., with JOB = encode|decode:ROWS:FRAMES:CALLS.
 Output, one JSON object a line:

@@ -3,7 +3,7 @@
 import statistics
 
 FRAME_MS = 80.0
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+MARKS = ("<!-- measured: begin -->", "<!-- measured: end -->")
 NAMES = {
     "gst-moshi": "gst-moshi core",
     "reference": "PyTorch reference",
@@ -86,9 +86,10 @@ def tables(facts, results, machine, file_frames):
     return "\n".join(lines).rstrip() + "\n"
 
 
-def write(path, text):
+def write(path, text, marks=MARKS):
     """Puts the tables between the marks of the page and leaves the rest of it alone."""
     page = path.read_text()
-    before, rest = page.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+    begin, end = marks
+    before, rest = page.split(begin, 1)
+    after = rest.split(end, 1)[1]
+    path.write_text(f"{before}{begin}\n\n{text}\n{end}{after}")

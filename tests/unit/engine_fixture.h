@@ -112,12 +112,18 @@ class EngineTest : public testing::Test {
   }
 
   ~EngineTest() override {
-    for (MoshiSession* session : sessions_) api.session_close(session);
-    for (MoshiEngine* engine : engines_) api.engine_close(engine);
+    close_all();
     wait_until_freed();
     EXPECT_EQ(control.rows, 0);
     moshi::set_log(nullptr, nullptr);
     moshi::engine::set_environment(moshi::engine::default_environment());
+  }
+
+  void close_all() {
+    for (MoshiSession* session : sessions_) api.session_close(session);
+    for (MoshiEngine* engine : engines_) api.engine_close(engine);
+    sessions_.clear();
+    engines_.clear();
   }
 
   /// A load that was cancelled may hold its model a little longer than the last engine does.

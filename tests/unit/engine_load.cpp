@@ -294,7 +294,8 @@ TEST_F(EngineLoad, WrongConfigurationsAreRefused) {
   EXPECT_EQ(refused([](auto& config) { config.size = 8; }), MOSHI_ERR_INVALID_ARGUMENT);
   EXPECT_EQ(refused([](auto& config) { config.roles = 0; }), MOSHI_ERR_INVALID_ARGUMENT);
   EXPECT_EQ(refused([](auto& config) { config.roles = 64; }), MOSHI_ERR_INVALID_ARGUMENT);
-  EXPECT_EQ(refused([](auto& config) { config.roles = MOSHI_ROLE_LM; }), MOSHI_ERR_NOT_SUPPORTED);
+  EXPECT_EQ(refused([](auto& config) { config.roles = MOSHI_ROLE_LM | MOSHI_ROLE_DECODE; }),
+            MOSHI_ERR_INVALID_ARGUMENT);
   EXPECT_EQ(refused([](auto& config) { config.threads = -1; }), MOSHI_ERR_INVALID_ARGUMENT);
   EXPECT_EQ(refused([](auto& config) { config.backend = 7; }), MOSHI_ERR_INVALID_ARGUMENT);
   EXPECT_EQ(refused([](auto& config) { config.device = "tpu"; }), MOSHI_ERR_INVALID_ARGUMENT);
@@ -376,13 +377,19 @@ TEST_F(EngineLoad, LimitsCountSessionsAndMemory) {
   EXPECT_EQ(limits.sessions_open, 1);
 }
 
-TEST_F(EngineLoad, WhatIsNotThereYetSaysSo) {
+TEST_F(EngineLoad, WhatACodecDoesNotHaveSaysSo) {
   MoshiEngine* engine = loaded();
   MoshiSession* stream = session(engine);
   MoshiStepHooks hooks = MOSHI_INIT(MoshiStepHooks);
-  EXPECT_EQ(api.engine_set_hooks(engine, &hooks, &error), MOSHI_ERR_NOT_SUPPORTED);
+  EXPECT_EQ(api.engine_set_hooks(engine, &hooks, &error), MOSHI_ERR_INVALID_ARGUMENT);
+  MoshiLmInfo info = MOSHI_INIT(MoshiLmInfo);
+  EXPECT_EQ(api.lm_info(engine, &info, &error), MOSHI_ERR_INVALID_ARGUMENT);
+  MoshiPiece piece = MOSHI_INIT(MoshiPiece);
+  EXPECT_EQ(api.lm_piece(engine, 5, &piece, &error), MOSHI_ERR_INVALID_ARGUMENT);
+  int64_t seed = 0;
+  EXPECT_EQ(api.session_seed(stream, &seed, &error), MOSHI_ERR_INVALID_ARGUMENT);
   MoshiCondition condition = MOSHI_INIT(MoshiCondition);
-  EXPECT_EQ(api.session_set_conditions(stream, &condition, 1, &error), MOSHI_ERR_NOT_SUPPORTED);
+  EXPECT_EQ(api.session_set_conditions(stream, &condition, 1, &error), MOSHI_ERR_INVALID_ARGUMENT);
   EXPECT_EQ(api.session_set(stream, "temperature", 0.5, &error), MOSHI_ERR_NOT_SUPPORTED);
   void* buffer = &condition;
   EXPECT_EQ(api.buffer_alloc(engine, 100, &buffer, &error), MOSHI_ERR_NOT_SUPPORTED);
@@ -390,7 +397,7 @@ TEST_F(EngineLoad, WhatIsNotThereYetSaysSo) {
   api.buffer_free(engine, nullptr);
   MoshiJob job = MOSHI_INIT(MoshiJob);
   job.kind = MOSHI_JOB_STEP;
-  EXPECT_EQ(api.submit(stream, &job, &error), MOSHI_ERR_NOT_SUPPORTED);
+  EXPECT_EQ(api.submit(stream, &job, &error), MOSHI_ERR_INVALID_ARGUMENT);
 }
 
 }  // namespace

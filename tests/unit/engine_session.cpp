@@ -234,7 +234,7 @@ TEST_F(EngineSession, WrongConfigurationsAreRefused) {
   MoshiEngine* engine = loaded();
   MoshiSession* none = nullptr;
   EXPECT_EQ(try_session(engine, &none, MOSHI_CLASS_LIVE, 0), MOSHI_ERR_INVALID_ARGUMENT);
-  EXPECT_EQ(try_session(engine, &none, MOSHI_CLASS_LIVE, MOSHI_ROLE_LM), MOSHI_ERR_NOT_SUPPORTED);
+  EXPECT_EQ(try_session(engine, &none, MOSHI_CLASS_LIVE, MOSHI_ROLE_LM), MOSHI_ERR_INVALID_ARGUMENT);
   EXPECT_EQ(try_session(engine, &none, static_cast<MoshiClass>(7)), MOSHI_ERR_INVALID_ARGUMENT);
   EXPECT_EQ(try_session(nullptr, &none), MOSHI_ERR_INVALID_ARGUMENT);
   EXPECT_EQ(api.session_open(engine, nullptr, &none, &error), MOSHI_ERR_INVALID_ARGUMENT);

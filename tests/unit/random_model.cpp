@@ -8,10 +8,10 @@
 
 #include "checkpoint/model_files.h"
 #include "checkpoint/sha256.h"
+#include "common/random_numbers.h"
 #include "mimi/checkpoint_weights.h"
 #include "mimi/random/functions.h"
 #include "mimi/random/network.h"
-#include "mimi/random/numbers.h"
 #include "temp_dir.h"
 
 namespace {
@@ -111,7 +111,7 @@ TEST(SyntheticSpeech, IsNeitherSilentNorClipped) {
 }
 
 TEST(RandomNumbers, AreUniformAndNormal) {
-  const random::Numbers numbers(1, "a");
+  const moshi::RandomNumbers numbers(1, "a");
   double mean = 0.0, square = 0.0, uniform = 0.0;
   constexpr int kCount = 100000;
   for (int i = 0; i < kCount; ++i) {
@@ -122,8 +122,8 @@ TEST(RandomNumbers, AreUniformAndNormal) {
   EXPECT_NEAR(mean / kCount, 0.0, 0.01);
   EXPECT_NEAR(square / kCount, 1.0, 0.02);
   EXPECT_NEAR(uniform / kCount, 0.5, 0.01);
-  EXPECT_NE(numbers.bits(0), random::Numbers(1, "b").bits(0));
-  EXPECT_NE(numbers.bits(0), random::Numbers(2, "a").bits(0));
+  EXPECT_NE(numbers.bits(0), moshi::RandomNumbers(1, "b").bits(0));
+  EXPECT_NE(numbers.bits(0), moshi::RandomNumbers(2, "a").bits(0));
 }
 
 TEST(RandomFunctions, AgreeWithTheLibrary) {
@@ -140,7 +140,7 @@ TEST(RandomFunctions, AgreeWithTheLibrary) {
 
 random::Signal noise(size_t steps, size_t width, const std::string& name) {
   random::Signal x(steps, width);
-  const random::Numbers numbers(1, name);
+  const moshi::RandomNumbers numbers(1, name);
   for (size_t i = 0; i < x.data.size(); ++i) x.data[i] = static_cast<float>(numbers.normal(i));
   return x;
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // The core against the committed conformance vectors: the reference's results without the reference.
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "core_library.h"
 #include "moshi/core.h"
 #include "vector.h"
 
@@ -20,52 +20,25 @@ namespace {
 namespace fs = std::filesystem;
 using moshi_vectors::Vector;
 
-const MoshiCoreApi& api() {
-  static const MoshiCoreApi* const table = [] {
-    // Never closed: LibTorch does not survive it.
-    void* library = dlopen(MOSHI_VECTORS_CORE, RTLD_NOW | RTLD_LOCAL);
-    if (library == nullptr) throw std::runtime_error(dlerror());
-    const auto get = reinterpret_cast<MoshiCoreGetApiFn>(dlsym(library, MOSHI_CORE_GET_API_SYMBOL));
-    return get == nullptr ? nullptr : get(MOSHI_CORE_ABI);
-  }();
-  if (table == nullptr) throw std::runtime_error(MOSHI_VECTORS_CORE " does not serve this ABI");
-  return *table;
-}
-
-void require(MoshiStatus status, const MoshiError& error) {
-  if (status != MOSHI_OK) throw std::runtime_error(std::string(error.message) + " " + error.detail);
-}
-
-struct EngineClose {
-  void operator()(MoshiEngine* engine) const { api().engine_close(engine); }
-};
-struct SessionClose {
-  void operator()(MoshiSession* session) const { api().session_close(session); }
-};
+using moshi_vectors::api;
+using moshi_vectors::EngineClose;
+using moshi_vectors::require;
+using moshi_vectors::SessionClose;
 
 /// A model directory that lives as long as the program.
 class Model {
  public:
   explicit Model(const Vector& vector) {
-    std::string name = (fs::temp_directory_path() / "moshi-vectors-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
-    folder_ = name;
     std::string command = MOSHI_VECTORS_GENERATOR " --seed " + std::to_string(vector.seed);
     if (!vector.config.empty()) {
-      std::ofstream(folder_ / "shape.json") << vector.config;
-      command += " --config '" + (folder_ / "shape.json").string() + "'";
+      std::ofstream(folder_.path() / "shape.json") << vector.config;
+      command += " --config '" + (folder_.path() / "shape.json").string() + "'";
     }
     command += " --output '" + directory() + "' >/dev/null";
     if (std::system(command.c_str()) != 0) throw std::runtime_error("failed: " + command);
   }
-  ~Model() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-  Model(const Model&) = delete;
-  Model& operator=(const Model&) = delete;
 
-  std::string directory() const { return (folder_ / "model").string(); }
+  std::string directory() const { return (folder_.path() / "model").string(); }
   std::string weights() const {
     for (const auto& entry : fs::directory_iterator(directory())) {
       if (entry.path().extension() == ".safetensors") return entry.path().string();
@@ -74,7 +47,7 @@ class Model {
   }
 
  private:
-  fs::path folder_;
+  moshi_vectors::TemporaryFolder folder_;
 };
 
 struct Loaded {

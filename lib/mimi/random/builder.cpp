@@ -3,8 +3,8 @@
 
 #include <cmath>
 
+#include "common/random_numbers.h"
 #include "mimi/random/codebooks.h"
-#include "mimi/random/numbers.h"
 
 namespace moshi::mimi::random {
 namespace {
@@ -70,13 +70,13 @@ Builder::Builder(const Config& config, uint64_t seed, int threads) : config_(con
 std::vector<float>& Builder::tensor(const std::string& name) { return tensors_.at(name).data; }
 
 void Builder::draw_normal(const std::string& name, double mean, double deviation) {
-  const Numbers numbers(seed_, name);
+  const RandomNumbers numbers(seed_, name);
   std::vector<float>& data = tensor(name);
   for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<float>(mean + deviation * numbers.normal(i));
 }
 
 void Builder::draw_uniform(const std::string& name, double low, double high) {
-  const Numbers numbers(seed_, name);
+  const RandomNumbers numbers(seed_, name);
   std::vector<float>& data = tensor(name);
   for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<float>(low + (high - low) * numbers.uniform(i));
 }

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "mimi/random/numbers.h"
+#include "common/random_numbers.h"
 #include "mimi/random/product.h"
 
 namespace moshi::mimi::random {
@@ -82,8 +82,8 @@ int best_scale(const std::vector<Choice>& choices) {
 /// Rows between two frames' residuals each, with noise.
 Signal draw_rows(uint64_t seed, const std::string& name, int bins, const Signal& residual,
                  std::vector<Origin>& origins) {
-  const Numbers numbers(seed, name + " origins");
-  const Numbers noise(seed, name + " noise");
+  const RandomNumbers numbers(seed, name + " origins");
+  const RandomNumbers noise(seed, name + " noise");
   const std::vector<double> deviation = deviations(residual);
   const auto frames = static_cast<int>(residual.steps);
   Signal rows(static_cast<size_t>(bins), residual.width);
@@ -118,7 +118,7 @@ Codebook draw_codebook(uint64_t seed, const std::string& name, int bins, Signal&
   });
   const int scale = best_scale(choices);
 
-  const Numbers usage(seed, name + " usage");
+  const RandomNumbers usage(seed, name + " usage");
   Codebook book{std::vector<float>(rows.steps), std::vector<float>(rows.data.size())};
   for (size_t row = 0; row < rows.steps; ++row) {
     book.usage[row] = static_cast<float>(0.2 + 3.0 * usage.uniform(row));

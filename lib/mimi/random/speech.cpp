@@ -2,14 +2,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "common/random_numbers.h"
 #include "mimi/random/functions.h"
-#include "mimi/random/numbers.h"
 #include "mimi/random_model.h"
 
 namespace moshi::mimi {
 namespace {
-
-using random::Numbers;
 
 constexpr double kPi = 3.14159265358979323846;
 constexpr int kFormants = 4;
@@ -25,7 +23,7 @@ struct Sound {
   double formants[kFormants] = {500.0, 1500.0, 2500.0, 3500.0};  // Hz
 };
 
-Sound draw_sound(const Numbers& numbers, uint64_t index, int sample_rate) {
+Sound draw_sound(const RandomNumbers& numbers, uint64_t index, int sample_rate) {
   const auto draw = [&](int what) { return numbers.uniform(index * 16 + static_cast<uint64_t>(what)); };
   Sound sound;
   sound.samples = static_cast<int>((0.05 + 0.13 * draw(0)) * sample_rate);
@@ -74,8 +72,8 @@ double mix(double a, double b, double part) { return a + (b - a) * part; }
 /// Pulses and noise through resonators that move from each sound to the next.
 std::vector<double> synthesize(int sample_rate, size_t samples, uint64_t seed) {
   constexpr int kRetune = 32;  // samples between two settings of the resonators
-  const Numbers sounds(seed, "speech sounds");
-  const Numbers noise(seed, "speech noise");
+  const RandomNumbers sounds(seed, "speech sounds");
+  const RandomNumbers noise(seed, "speech noise");
   std::vector<double> out;
   Resonator resonators[kFormants];
   double phase = 0.0;

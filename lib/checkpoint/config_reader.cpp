@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "mimi/config_reader.h"
+#include "checkpoint/config_reader.h"
 
 #include <cmath>
 #include <utility>
@@ -7,7 +7,7 @@
 #include "common/error.h"
 #include "common/log.h"
 
-namespace moshi::mimi {
+namespace moshi::checkpoint {
 namespace {
 
 using nlohmann::json;
@@ -99,6 +99,42 @@ std::vector<int> ConfigReader::integers(const char* key, const std::vector<int>&
   return result;
 }
 
+std::vector<int> ConfigReader::integer_or_list(const char* key, size_t max_count, int low, int high) {
+  return is_list(key) ? integers(key, {}, 1, max_count, low, high) : std::vector<int>{integer(key, low, low, high)};
+}
+
+bool ConfigReader::is_list(const char* key) {
+  const json* value = find(key);
+  return value && value->is_array();
+}
+
+std::vector<std::string> ConfigReader::texts(const char* key, size_t max_count) {
+  const json* value = find(key);
+  if (!value) return {};
+  if (!value->is_array()) wrong_type(key, "a list of strings");
+  if (value->size() > max_count) {
+    throw Error(MOSHI_ERR_MISMATCH, where(key) + " has " + std::to_string(value->size()) +
+                                        " entries; it may have up to " + std::to_string(max_count));
+  }
+  std::vector<std::string> result;
+  for (const json& element : *value) {
+    if (!element.is_string()) wrong_type(key, "a list of strings");
+    result.push_back(element.get<std::string>());
+  }
+  return result;
+}
+
+bool ConfigReader::given(const char* key) {
+  const json* value = find(key);
+  return value && !value->is_null();
+}
+
+std::vector<std::string> ConfigReader::keys() const {
+  std::vector<std::string> result;
+  for (const auto& [key, value] : object_.items()) result.push_back(key);
+  return result;
+}
+
 bool ConfigReader::number_or_null(const char* key, bool fallback) {
   const json* value = find(key);
   if (!value) return fallback;
@@ -138,8 +174,8 @@ void ConfigReader::report_unknown() const {
   for (const auto& [key, value] : object_.items()) {
     if (known_.contains(key)) continue;
     if (++reported > 20) return;
-    log(MOSHI_LOG_WARNING, "mimi", where(shown(key)) + " is not known and is ignored");
+    log(MOSHI_LOG_WARNING, "config", where(shown(key)) + " is not known and is ignored");
   }
 }
 
-}  // namespace moshi::mimi
+}  // namespace moshi::checkpoint

@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <string_view>
 
-namespace moshi::mimi::random {
+namespace moshi {
 
-class Numbers {
+class RandomNumbers {
  public:
-  Numbers(uint64_t seed, std::string_view name) : key_(mixed(seed)) {
+  RandomNumbers(uint64_t seed, std::string_view name) : key_(mixed(seed)) {
     for (const char c : name) key_ = mixed(key_ ^ static_cast<unsigned char>(c));
   }
 
@@ -42,4 +42,4 @@ class Numbers {
   uint64_t key_;
 };
 
-}  // namespace moshi::mimi::random
+}  // namespace moshi

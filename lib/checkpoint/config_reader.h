@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Reads one object of a model's JSON configuration: every value typed and within its range, every error naming the
-// file and the key, every key accounted for. Internal to the configuration parsers.
+// file and the key, every key accounted for.
 #pragma once
 
 #include <initializer_list>
@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace moshi::mimi {
+namespace moshi::checkpoint {
 
 class ConfigReader {
  public:
@@ -26,10 +26,19 @@ class ConfigReader {
   std::string text(const char* key, const std::string& fallback);
   std::vector<int> integers(const char* key, const std::vector<int>& fallback, size_t min_count, size_t max_count,
                             int low, int high);
+  /// A single integer counts as a list of one.
+  std::vector<int> integer_or_list(const char* key, size_t max_count, int low, int high);
+  bool is_list(const char* key);
+  std::vector<std::string> texts(const char* key, size_t max_count);
+  /// Whether the key is there and not null.
+  bool given(const char* key);
   /// Whether the key holds a number rather than null.
   bool number_or_null(const char* key, bool fallback);
   /// A nested object; a missing one is empty.
   ConfigReader section(const char* key);
+
+  /// The names of everything in the object.
+  std::vector<std::string> keys() const;
 
   /// Throws Error(NOT_SUPPORTED) if the key is there with another value; `why` ends the sentence.
   void require(const char* key, const nlohmann::json& value, const char* why);
@@ -50,4 +59,4 @@ class ConfigReader {
   std::set<std::string, std::less<>> known_;
 };
 
-}  // namespace moshi::mimi
+}  // namespace moshi::checkpoint
