@@ -121,7 +121,11 @@ CapsPtr CodesCapsOf(const ModelFacts& facts, int codebooks) {
 
 CapsPtr RawCapsOf(const ModelFacts& facts) {
   CapsPtr caps(gst_caps_from_string(MOSHI_CAPS_RAW));
-  if (facts.open()) gst_caps_set_simple(caps.get(), "rate", G_TYPE_INT, facts.rate, nullptr);
+  // Upstream settles on a rate before a model that is being fetched can name its own: let it be that of all published
+  // models.
+  constexpr int kUsualRate = 24000;
+  const int rate = facts.fetching ? kUsualRate : facts.rate;
+  if (rate > 0) gst_caps_set_simple(caps.get(), "rate", G_TYPE_INT, rate, nullptr);
   return caps;
 }
 

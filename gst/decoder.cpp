@@ -66,6 +66,8 @@ void Decoder::ForgetQueue() {
 }
 
 bool Decoder::SetFormat(GstCaps* caps) {
+  // A model that is being fetched has no facts yet.
+  if (!model_.facts().open() && model_.WaitLoaded() != GST_FLOW_OK) return false;
   const ModelFacts facts = model_.facts();
   const std::optional<CodesFormat> format = ParseCodesCaps(caps);
   if (!format || !format->framed || format->rate != facts.rate || format->cardinality != facts.cardinality ||

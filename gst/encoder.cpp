@@ -86,6 +86,8 @@ void Encoder::ForgetStream() {
 }
 
 bool Encoder::SetFormat(const GstAudioInfo& info) {
+  // A model that is being fetched has no facts yet.
+  if (!model_.facts().open() && model_.WaitLoaded() != GST_FLOW_OK) return false;
   const ModelFacts facts = model_.facts();
   if (GST_AUDIO_INFO_RATE(&info) != facts.rate || GST_AUDIO_INFO_CHANNELS(&info) != 1) return false;
   CodesFormat format;

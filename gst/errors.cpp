@@ -13,10 +13,14 @@ Kind KindOf(MoshiStatus status, Activity activity) {
   if (activity == Activity::kLoadCore) return {GST_LIBRARY_ERROR, GST_LIBRARY_ERROR_INIT};
   switch (status) {
     case MOSHI_ERR_NOT_FOUND:
+    case MOSHI_ERR_NOT_FETCHED:
     case MOSHI_ERR_NO_DEVICE:
       return {GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_NOT_FOUND};
     case MOSHI_ERR_READ:
+    case MOSHI_ERR_NETWORK:
       return {GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_OPEN_READ};
+    case MOSHI_ERR_NOT_AUTHORIZED:
+      return {GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_NOT_AUTHORIZED};
     case MOSHI_ERR_FORMAT:
       return {GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_READ};
     case MOSHI_ERR_MISMATCH:
@@ -36,6 +40,7 @@ Kind KindOf(MoshiStatus status, Activity activity) {
   }
   if (activity == Activity::kEncode) return {GST_STREAM_ERROR, GST_STREAM_ERROR_ENCODE};
   if (activity == Activity::kDecode) return {GST_STREAM_ERROR, GST_STREAM_ERROR_DECODE};
+  if (activity == Activity::kStep) return {GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED};
   return {GST_LIBRARY_ERROR, GST_LIBRARY_ERROR_FAILED};
 }
 
@@ -47,6 +52,8 @@ const char* NameOf(Activity activity) {
       return "encode";
     case Activity::kDecode:
       return "decode";
+    case Activity::kStep:
+      return "step";
     default:
       return "load";
   }

@@ -18,7 +18,7 @@ inline MoshiError EmptyError() {
 }
 
 /** What the element was doing; with the status it chooses the message's domain and code. */
-enum class Activity { kLoadCore, kLoad, kEncode, kDecode };
+enum class Activity { kLoadCore, kLoad, kEncode, kDecode, kStep };
 
 /**
  * Posts `error` as an ERROR message; its details carry `status` (int) and `activity` for programs. `context` goes into

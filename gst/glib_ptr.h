@@ -15,6 +15,8 @@ struct Release {
   void operator()(GstQuery* query) const { gst_query_unref(query); }
   void operator()(GstTagList* tags) const { gst_tag_list_unref(tags); }
   void operator()(GMappedFile* file) const { g_mapped_file_unref(file); }
+  void operator()(GstStructure* structure) const { gst_structure_free(structure); }
+  void operator()(GstClock* clock) const { gst_object_unref(clock); }
   void operator()(char* text) const { g_free(text); }
 };
 
@@ -24,11 +26,22 @@ using EventPtr = std::unique_ptr<GstEvent, Release>;
 using QueryPtr = std::unique_ptr<GstQuery, Release>;
 using TagListPtr = std::unique_ptr<GstTagList, Release>;
 using MappedFilePtr = std::unique_ptr<GMappedFile, Release>;
+using StructurePtr = std::unique_ptr<GstStructure, Release>;
+using ClockPtr = std::unique_ptr<GstClock, Release>;
 using StringPtr = std::unique_ptr<char, Release>;
 
 /** GST_EVENT_IS_SERIALIZED, which mixes enumerations in a way that C++20 deprecates. */
 inline bool IsSerialized(GstEvent* event) {
   return (gst_event_type_get_flags(GST_EVENT_TYPE(event)) & GST_EVENT_TYPE_SERIALIZED) != 0;
+}
+
+/** GST_EVENT_IS_STICKY, likewise. */
+inline bool IsSticky(GstEvent* event) {
+  return (gst_event_type_get_flags(GST_EVENT_TYPE(event)) & GST_EVENT_TYPE_STICKY) != 0;
+}
+/** Whether the event still describes the stream after a flush. */
+inline bool OutlivesFlush(GstEvent* event) {
+  return IsSticky(event) && GST_EVENT_TYPE(event) != GST_EVENT_SEGMENT && GST_EVENT_TYPE(event) != GST_EVENT_EOS;
 }
 
 /** A buffer's bytes in one piece, for as long as it lives. */

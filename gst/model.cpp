@@ -17,6 +17,28 @@ std::string OrEmpty(const char* text) { return text != nullptr ? text : ""; }
 
 }  // namespace
 
+MoshiEngineConfig Model::Config() {
+  MoshiEngineConfig config{};
+  config.size = sizeof config;
+  config.model = OrNull(opened_.model);
+  config.device = OrNull(opened_.device);
+  config.precision = opened_.precision;
+  config.roles = role_;
+  config.threads = opened_.threads;
+  config.progress = &Model::OnProgress;
+  config.progress_user = this;
+  if (role_ != MOSHI_ROLE_LM) {
+    config.weights = OrNull(opened_.weights);
+    return config;
+  }
+  config.lm_weights = OrNull(opened_.weights);
+  config.tokenizer = OrNull(opened_.tokenizer);
+  config.config = OrNull(opened_.config);
+  config.lora = OrNull(opened_.lora);
+  config.lora_separate = opened_.lora_fuse ? 0 : 1;
+  return config;
+}
+
 bool Model::Open() {
   Close();
   opened_ = settings_.choice();
@@ -26,25 +48,19 @@ bool Model::Open() {
     PostCoreError(element_, error, Activity::kLoadCore, Context());
     return false;
   }
-  MoshiEngineConfig config{};
-  config.size = sizeof config;
-  config.model = OrNull(opened_.model);
-  config.weights = OrNull(opened_.weights);
-  config.device = OrNull(opened_.device);
-  config.precision = opened_.precision;
-  config.roles = role_;
-  config.threads = opened_.threads;
-  config.progress = &Model::OnProgress;
-  config.progress_user = this;
   SetPhase(Phase::kLoading);
-  if (api_->engine_open(&config, &engine_, &error) != MOSHI_OK) {
-    engine_ = nullptr;
+  const MoshiStatus status = OpenEngine(error);
+  if (status != MOSHI_OK && status != MOSHI_ERR_NOT_FETCHED) {
     SetPhase(Phase::kClosed);
     PostCoreError(element_, error, Activity::kLoad, Context());
     return false;
   }
-  ReadFacts();
-  PostProgress(GST_PROGRESS_TYPE_START, "Loading " + facts().mimi_file, 0);
+  const bool fetch = status == MOSHI_ERR_NOT_FETCHED;
+  if (fetch) {
+    std::lock_guard lock(mutex_);
+    facts_.fetching = true;
+  }
+  PostProgress(GST_PROGRESS_TYPE_START, fetch ? "Fetching " + opened_.model : "Loading " + facts().file(), 0);
   GError* failure = nullptr;
   watcher_ = g_thread_try_new("moshi-load", &Model::Watch, this, &failure);
   if (watcher_ != nullptr) return true;
@@ -56,27 +72,57 @@ bool Model::Open() {
   return false;
 }
 
+MoshiStatus Model::OpenEngine(MoshiError& error) {
+  const MoshiEngineConfig config = Config();
+  MoshiEngine* opened = nullptr;
+  const MoshiStatus status = api_->engine_open(&config, &opened, &error);
+  if (status != MOSHI_OK) return status;
+  bool cancelled;
+  {
+    std::lock_guard lock(mutex_);
+    engine_ = opened;
+    cancelled = cancelled_;
+  }
+  if (cancelled) api_->engine_cancel(opened);
+  MoshiError unknown = EmptyError();
+  if (!ReadFacts(unknown)) GST_WARNING_OBJECT(element_, "no information on the model: %s", unknown.message);
+  return MOSHI_OK;
+}
+
+MoshiStatus Model::FetchAndOpen(MoshiError& error) {
+  const MoshiEngineConfig config = Config();
+  const MoshiStatus status = api_->fetch(&config, &Model::OnFetch, this, &error);
+  return status == MOSHI_OK ? OpenEngine(error) : status;
+}
+
 void Model::Close() {
-  if (engine_ == nullptr) return;
-  api_->engine_cancel(engine_);
+  if (engine_ == nullptr && watcher_ == nullptr) return;
+  MoshiEngine* opened;
+  {
+    std::lock_guard lock(mutex_);
+    cancelled_ = true;
+    opened = engine_;
+  }
+  if (opened != nullptr) api_->engine_cancel(opened);
   if (watcher_ != nullptr) g_thread_join(watcher_);
   watcher_ = nullptr;
-  api_->engine_close(engine_);
+  if (engine_ != nullptr) api_->engine_close(engine_);
   engine_ = nullptr;
   {
     std::lock_guard lock(mutex_);
+    cancelled_ = false;
     facts_ = ModelFacts{};
   }
   SetPhase(Phase::kClosed);
 }
 
 bool Model::ReopenIfChanged() {
-  bool failed;
+  bool usable;
   {
     std::lock_guard lock(mutex_);
-    failed = phase_ == Phase::kFailed;
+    usable = phase_ == Phase::kLoading || phase_ == Phase::kLoaded;
   }
-  return (engine_ != nullptr && !failed && opened_ == settings_.choice()) || Open();
+  return (usable && opened_ == settings_.choice()) || Open();
 }
 
 std::string Model::Context() const {
@@ -114,21 +160,7 @@ ModelFacts Model::facts() {
   return facts_;
 }
 
-GstStructure* Model::Info() {
-  const ModelFacts facts = this->facts();
-  GstStructure* info = gst_structure_new_empty("application/x-moshi-model-info");
-  if (!facts.open()) return info;
-  gst_structure_set(info, "model-path", G_TYPE_STRING, facts.model_path.c_str(), "mimi-file", G_TYPE_STRING,
-                    facts.mimi_file.c_str(), "mimi-sha256", G_TYPE_STRING, facts.sha256.c_str(), "mimi-bytes",
-                    G_TYPE_UINT64, facts.bytes, "sample-rate", G_TYPE_INT, facts.rate, "frame-samples", G_TYPE_INT,
-                    facts.frame_samples, "framerate", GST_TYPE_FRACTION, facts.framerate_num, facts.framerate_den,
-                    "codebooks", G_TYPE_INT, facts.codebooks, "cardinality", G_TYPE_INT, facts.cardinality, "device",
-                    G_TYPE_STRING, facts.device.c_str(), "kernels", G_TYPE_STRING, facts.kernels.c_str(), "threads",
-                    G_TYPE_INT, facts.threads, "processing-time", G_TYPE_UINT64, facts.processing, "core-version",
-                    G_TYPE_STRING, facts.core_version.c_str(), "backend-version", G_TYPE_STRING,
-                    facts.backend_version.c_str(), nullptr);
-  return info;
-}
+GstStructure* Model::Info() { return MakeModelInfo(facts()); }
 
 GstClockTime Model::ProcessingLatency(gint frames) {
   const gint64 chosen = settings_.processing_latency();
@@ -148,6 +180,24 @@ void Model::OnProgress(void* user, double fraction, const char* stage) {
                      percent);
 }
 
+int32_t Model::OnFetch(void* user, const char* file, uint64_t done, uint64_t total) {
+  constexpr gint64 kTellEvery = G_USEC_PER_SEC / 4;
+  constexpr uint64_t kMegabyte = 1000000;
+  auto* self = static_cast<Model*>(user);
+  const gint64 now = g_get_monotonic_time();
+  {
+    std::lock_guard lock(self->mutex_);
+    if (self->cancelled_) return 0;
+    if (!self->announced_ || now < self->fetch_told_ + kTellEvery) return 1;
+    self->fetch_told_ = now;
+  }
+  std::string text = "Fetching " + OrEmpty(file) + ": " + std::to_string(done / kMegabyte);
+  if (total > 0) text += " of " + std::to_string(total / kMegabyte);
+  const gint percent = total > 0 ? static_cast<gint>(MIN(done * 100 / total, 99)) : 0;
+  self->PostProgress(GST_PROGRESS_TYPE_CONTINUE, text + " MB", percent);
+  return 1;
+}
+
 void Model::PostProgress(GstProgressType type, const std::string& text, gint percent) {
   if (type != GST_PROGRESS_TYPE_START && type != GST_PROGRESS_TYPE_CONTINUE) SetAnnounced(false);
   GstMessage* message = gst_message_new_progress(GST_OBJECT(element_), type, kProgressCode, text.c_str());
@@ -163,16 +213,19 @@ void Model::SetAnnounced(bool announced) {
 }
 
 gpointer Model::Watch(gpointer user) {
-  static_cast<Model*>(user)->EndLoad();
+  auto* self = static_cast<Model*>(user);
+  MoshiError error = EmptyError();
+  MoshiStatus status = MOSHI_OK;
+  if (self->engine_ == nullptr) status = self->FetchAndOpen(error);
+  if (status == MOSHI_OK) status = self->api_->engine_wait(self->engine_, MOSHI_FOREVER, &error);
+  self->EndLoad(status, error);
   return nullptr;
 }
 
-void Model::EndLoad() {
-  MoshiError error = EmptyError();
-  const MoshiStatus status = api_->engine_wait(engine_, MOSHI_FOREVER, &error);
-  const std::string file = facts().mimi_file;
-  if (status == MOSHI_OK) {
-    ReadFacts();
+void Model::EndLoad(MoshiStatus status, MoshiError error) {
+  const ModelFacts known = facts();
+  const std::string file = known.open() ? known.file() : opened_.model;
+  if (status == MOSHI_OK && ReadFacts(error)) {
     SetPhase(Phase::kLoaded);
     loaded_(element_);
     PostProgress(GST_PROGRESS_TYPE_COMPLETE, "Loaded " + file, 100);
@@ -187,33 +240,12 @@ void Model::EndLoad() {
   }
 }
 
-void Model::ReadFacts() {
-  MoshiEngineInfo info{};
-  info.size = sizeof info;
-  MoshiError error = EmptyError();
-  if (api_->engine_info(engine_, &info, &error) != MOSHI_OK) {
-    GST_WARNING_OBJECT(element_, "no information on the model: %s", error.message);
-    return;
-  }
-  const gint64 processing = role_ == MOSHI_ROLE_ENCODE ? info.processing_ns_encode : info.processing_ns_decode;
+bool Model::ReadFacts(MoshiError& error) {
+  ModelFacts facts = ReadModelFacts(*api_, engine_, role_, error);
+  const bool open = facts.open();
   std::lock_guard lock(mutex_);
-  facts_ = ModelFacts{.model_path = OrEmpty(info.model_path),
-                      .mimi_file = OrEmpty(info.mimi_file),
-                      .sha256 = OrEmpty(info.mimi_sha256),
-                      .device = OrEmpty(info.device),
-                      .kernels = OrEmpty(info.kernels),
-                      .core_version = OrEmpty(api_->version),
-                      .backend_version = OrEmpty(api_->backend_version),
-                      .bytes = info.mimi_bytes,
-                      .rate = info.sample_rate,
-                      .frame_samples = info.frame_samples,
-                      .framerate_num = info.frame_rate_numerator,
-                      .framerate_den = info.frame_rate_denominator,
-                      .codebooks = info.codebooks,
-                      .cardinality = info.cardinality,
-                      .threads = info.threads,
-                      .precision = info.precision,
-                      .processing = static_cast<GstClockTime>(MAX(processing, 0))};
+  facts_ = std::move(facts);
+  return open;
 }
 
 void Model::SetPhase(Phase phase) {

@@ -8,26 +8,11 @@
 #include <mutex>
 #include <string>
 
+#include "model_facts.h"
 #include "model_settings.h"
 #include "moshi/core.h"
 
 namespace gstmoshi {
-
-/** What is known of an opened model, copied so that it outlives the engine. */
-struct ModelFacts {
-  std::string model_path, mimi_file, sha256, device, kernels, core_version, backend_version;
-  guint64 bytes = 0;
-  gint rate = 0;           ///< Hz; 0: no model is open
-  gint frame_samples = 0;  ///< samples per frame
-  gint framerate_num = 0, framerate_den = 1;
-  gint codebooks = 0;  ///< the most that the model has
-  gint cardinality = 0;
-  gint threads = 0;
-  MoshiPrecision precision = MOSHI_PRECISION_AUTO;
-  GstClockTime processing = 0;  ///< one frame in the element's direction; 0 until loaded
-
-  bool open() const { return rate > 0; }
-};
 
 /** Why the streaming thread must not wait. The two come and go independently of each other. */
 enum Interruption : unsigned {
@@ -52,9 +37,12 @@ class Model {
 
   ModelSettings& settings() { return settings_; }
 
-  /** Reads the model's headers and starts loading it. Posts the error and returns false if that fails. */
+  /**
+   * Reads the model's headers and starts loading it. Posts the error and returns false if that fails. A hub model that
+   * is not on this machine is fetched first, in the background: its facts are known once that is done.
+   */
   bool Open();
-  /** Cancels a load that is under way. Sessions must be closed before. */
+  /** Cancels a load or fetch that is under way. Sessions must be closed before. */
   void Close();
   /** Opens again if the choice of the model has changed since, or if the load failed. */
   bool ReopenIfChanged();
@@ -84,11 +72,15 @@ class Model {
   enum class Phase { kClosed, kLoading, kLoaded, kFailed };
 
   static void OnProgress(void* self, double fraction, const char* stage);
+  static int32_t OnFetch(void* self, const char* file, uint64_t done, uint64_t total);
   void PostProgress(GstProgressType type, const std::string& text, gint percent);
   void SetAnnounced(bool announced);
   static gpointer Watch(gpointer self);
-  void EndLoad();
-  void ReadFacts();
+  MoshiEngineConfig Config();
+  MoshiStatus OpenEngine(MoshiError& error);
+  MoshiStatus FetchAndOpen(MoshiError& error);
+  void EndLoad(MoshiStatus status, MoshiError error);
+  bool ReadFacts(MoshiError& error);
   void SetPhase(Phase phase);
 
   GstElement* const element_;
@@ -97,16 +89,18 @@ class Model {
   ModelSettings settings_;
 
   const MoshiCoreApi* api_ = nullptr;
-  MoshiEngine* engine_ = nullptr;
+  MoshiEngine* engine_ = nullptr;  ///< set before phase kLoaded; while a fetch is under way, guarded by the mutex
   ModelChoice opened_;
-  GThread* watcher_ = nullptr;  ///< waits for the load to end
+  GThread* watcher_ = nullptr;  ///< fetches if need be, and waits for the load to end
 
   std::mutex mutex_;  ///< guards what follows; nothing is posted or called while it is held
   std::condition_variable changed_;
   Phase phase_ = Phase::kClosed;
+  bool cancelled_ = false;    ///< what is under way is not wanted any more
   unsigned interrupted_ = 0;  ///< Interruption bits
   bool announced_ = false;    ///< between START and its end: CONTINUE may be posted
   gint percent_ = 0;          ///< last progress that was posted
+  gint64 fetch_told_ = 0;     ///< when the last progress of a fetch was posted, us
   ModelFacts facts_;
 };
 

@@ -37,17 +37,13 @@ void SetString(GValue* value, const std::string& text) {
   g_value_set_string(value, text.empty() ? nullptr : text.c_str());
 }
 
-}  // namespace
-
-void InstallModelProperties(GObjectClass* klass, const char* stats_blurb) {
+void InstallCommon(GObjectClass* klass, const char* weights_blurb, const char* stats_blurb) {
   auto add = [klass](guint id, GParamSpec* spec) { g_object_class_install_property(klass, id, spec); };
   add(kPropModel, g_param_spec_string("model", "Model",
                                       "Directory laid out like a hub repository, or a hub id owner/name[@revision]; "
                                       "unset: the embedded default model",
                                       nullptr, kReady));
-  add(kPropWeights,
-      g_param_spec_string("weights", "Weights", "Mimi weight file (safetensors) that replaces the model's own", nullptr,
-                          kReady));
+  add(kPropWeights, g_param_spec_string("weights", "Weights", weights_blurb, nullptr, kReady));
   add(kPropDevice, g_param_spec_string("device", "Device",
                                        "Where to compute: auto, cpu, cuda or cuda:N; only auto falls back to the CPU",
                                        "auto", kReady));
@@ -69,13 +65,40 @@ void InstallModelProperties(GObjectClass* klass, const char* stats_blurb) {
                          GST_TYPE_STRUCTURE, Flags(G_PARAM_READABLE)));
 }
 
+}  // namespace
+
+void InstallModelProperties(GObjectClass* klass, const char* stats_blurb) {
+  InstallCommon(klass, "Mimi weight file (safetensors) that replaces the model's own", stats_blurb);
+}
+
+void InstallLmModelProperties(GObjectClass* klass, const char* stats_blurb) {
+  InstallCommon(klass, "Weight file of the language model (safetensors) that replaces the model's own", stats_blurb);
+  auto add = [klass](guint id, GParamSpec* spec) { g_object_class_install_property(klass, id, spec); };
+  add(kPropTokenizer,
+      g_param_spec_string("tokenizer", "Tokenizer",
+                          "Sentencepiece model that replaces the model's own; a model without one gives "
+                          "token ids but no text",
+                          nullptr, kReady));
+  add(kPropConfig,
+      g_param_spec_string("config", "Configuration", "config.json that replaces the model's own", nullptr, kReady));
+  add(kPropLora, g_param_spec_string("lora", "LoRA",
+                                     "LoRA file (safetensors); unset: the one that the configuration names, if any",
+                                     nullptr, kReady));
+  add(kPropLoraFuse,
+      g_param_spec_boolean("lora-fuse", "Fuse LoRA",
+                           "Add the LoRA to the weights when they are loaded; false: keep it apart, which takes longer "
+                           "for each step",
+                           TRUE, kReady));
+}
+
 bool ModelSettings::Set(GstElement* element, guint id, const GValue* value) {
   if (id == kPropProcessingLatency) {
     std::lock_guard lock(mutex_);
     processing_latency_ = g_value_get_int64(value);
     return true;
   }
-  if (id < kPropModel || id > kPropThreads) return false;
+  const bool chooses = (id >= kPropModel && id <= kPropThreads) || (id >= kPropTokenizer && id <= kPropLoraFuse);
+  if (!chooses) return false;
   GST_OBJECT_LOCK(element);
   const bool running = GST_STATE(element) > GST_STATE_READY;
   GST_OBJECT_UNLOCK(element);
@@ -93,6 +116,18 @@ bool ModelSettings::Set(GstElement* element, guint id, const GValue* value) {
       break;
     case kPropDevice:
       choice_.device = StringOf(value);
+      break;
+    case kPropTokenizer:
+      choice_.tokenizer = StringOf(value);
+      break;
+    case kPropConfig:
+      choice_.config = StringOf(value);
+      break;
+    case kPropLora:
+      choice_.lora = StringOf(value);
+      break;
+    case kPropLoraFuse:
+      choice_.lora_fuse = g_value_get_boolean(value);
       break;
     case kPropPrecision:
       choice_.precision = static_cast<MoshiPrecision>(g_value_get_enum(value));
@@ -115,6 +150,18 @@ bool ModelSettings::Get(guint id, GValue* value) {
       return true;
     case kPropDevice:
       SetString(value, choice_.device);
+      return true;
+    case kPropTokenizer:
+      SetString(value, choice_.tokenizer);
+      return true;
+    case kPropConfig:
+      SetString(value, choice_.config);
+      return true;
+    case kPropLora:
+      SetString(value, choice_.lora);
+      return true;
+    case kPropLoraFuse:
+      g_value_set_boolean(value, choice_.lora_fuse);
       return true;
     case kPropPrecision:
       g_value_set_enum(value, choice_.precision);

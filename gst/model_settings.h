@@ -21,15 +21,24 @@ enum ModelProperty : guint {
   kPropProcessingLatency,
   kPropStats,
   kPropModelInfo,
+  // Of an element with a language model.
+  kPropTokenizer,
+  kPropConfig,
+  kPropLora,
+  kPropLoraFuse,
   kPropOwn
 };
 
-/** Installs the common properties on an element's class. `with_stats`: what the element's `stats` holds. */
+/** Installs the common properties on an element's class. `stats_blurb`: what the element's `stats` holds. */
 void InstallModelProperties(GObjectClass* klass, const char* stats_blurb);
+/** The same with those of a language model, whose `weights` are its own. */
+void InstallLmModelProperties(GObjectClass* klass, const char* stats_blurb);
 
 /** Values that say which model is opened and how. An empty string is an unset property. */
 struct ModelChoice {
   std::string model, weights, device = "auto";
+  std::string tokenizer, config, lora;
+  bool lora_fuse = true;
   MoshiPrecision precision = MOSHI_PRECISION_AUTO;
   gint threads = 0;
 

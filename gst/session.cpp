@@ -4,6 +4,31 @@
 #include "errors.h"
 
 namespace gstmoshi {
+namespace {
+
+uint32_t RoleOf(MoshiJobKind kind) {
+  switch (kind) {
+    case MOSHI_JOB_ENCODE:
+      return MOSHI_ROLE_ENCODE;
+    case MOSHI_JOB_DECODE:
+      return MOSHI_ROLE_DECODE;
+    default:
+      return MOSHI_ROLE_LM;
+  }
+}
+
+Activity ActivityOf(MoshiJobKind kind) {
+  switch (kind) {
+    case MOSHI_JOB_ENCODE:
+      return Activity::kEncode;
+    case MOSHI_JOB_DECODE:
+      return Activity::kDecode;
+    default:
+      return Activity::kStep;
+  }
+}
+
+}  // namespace
 
 void Session::Reset() {
   if (!used_) return;
@@ -11,17 +36,31 @@ void Session::Reset() {
   reset_ = true;
 }
 
+GstFlowReturn Session::Ready() {
+  const GstFlowReturn flow = model_.WaitLoaded();
+  return flow == GST_FLOW_OK && session_ == nullptr ? Open() : flow;
+}
+
+GstFlowReturn Session::Restart() {
+  MoshiError error = EmptyError();
+  const GstFlowReturn flow = Check(model_.api()->session_reset(session_, &error), error);
+  if (flow != GST_FLOW_OK) return flow;
+  std::lock_guard lock(mutex_);
+  ++counters_.resets;
+  return flow;
+}
+
 GstFlowReturn Session::Run(MoshiJob& job) {
-  GstFlowReturn flow = model_.WaitLoaded();
-  if (flow == GST_FLOW_OK && session_ == nullptr) flow = Open();
+  GstFlowReturn flow = Ready();
   if (flow != GST_FLOW_OK) return flow;
 
   job.size = sizeof job;
   job.kind = kind_;
   job.flags = reset_ ? MOSHI_JOB_RESET : 0;
   job.error.size = sizeof job.error;
-  job.deadline_ns = MOSHI_NO_DEADLINE;
-  if (live_) {
+  if (!live_) {
+    job.deadline_ns = MOSHI_NO_DEADLINE;
+  } else if (job.deadline_ns == 0) {
     const ModelFacts facts = model_.facts();
     const GstClockTime wanted =
         gst_util_uint64_scale(job.frames, GST_SECOND * facts.framerate_den, facts.framerate_num);
@@ -41,9 +80,10 @@ GstFlowReturn Session::Run(MoshiJob& job) {
 GstFlowReturn Session::Open() {
   MoshiSessionConfig config{};
   config.size = sizeof config;
-  config.roles = kind_ == MOSHI_JOB_ENCODE ? MOSHI_ROLE_ENCODE : MOSHI_ROLE_DECODE;
+  config.roles = RoleOf(kind_);
   config.work_class = live_ ? MOSHI_CLASS_LIVE : MOSHI_CLASS_FILE;
-  config.seed = -1;
+  config.seed = plan_.seed;
+  config.max_sessions = plan_.max_sessions;
   MoshiSession* opened = nullptr;
   MoshiError error = EmptyError();
   if (model_.api()->session_open(model_.engine(), &config, &opened, &error) != MOSHI_OK) return Fail(error);
@@ -68,7 +108,7 @@ GstFlowReturn Session::Submit(MoshiJob& job) {
 
 GstFlowReturn Session::Fail(const MoshiError& error) {
   if (error.status == MOSHI_ERR_CANCELLED) return GST_FLOW_FLUSHING;
-  PostCoreError(element_, error, kind_ == MOSHI_JOB_ENCODE ? Activity::kEncode : Activity::kDecode, model_.Context());
+  PostCoreError(element_, error, ActivityOf(kind_), model_.Context());
   return GST_FLOW_ERROR;
 }
 

@@ -17,6 +17,12 @@ struct SessionCounters {
   GstClockTime wait = 0, run = 0, run_max = 0;  ///< before a job's first batch; in batches; the longest job's
 };
 
+/** With what a language model's session is opened. */
+struct SessionPlan {
+  gint64 seed = -1;       ///< -1: the core draws one
+  gint max_sessions = 0;  ///< of the model in this process; 0: any number
+};
+
 /**
  * Run and Close are for the streaming thread, or for state changes while it rests. Interrupt may come from any thread:
  * it ends waits for the model and for jobs, and does not block.
@@ -30,14 +36,27 @@ class Session {
 
   /** Sets what the next session that is opened will be for. */
   void SetLive(bool live) { live_ = live; }
+  void SetPlan(const SessionPlan& plan) { plan_ = plan; }
+  /** Waits for the model and opens the session, if that is not done. What it returns is as of Run. */
+  GstFlowReturn Ready();
   /** The next frame starts from the state of a new session. Free if none has been run since. */
   void Reset();
   /**
    * Waits for the model, runs the job and waits for it. GST_FLOW_FLUSHING if it was interrupted; an error has been
-   * posted when it returns GST_FLOW_ERROR. The caller fills in buffers, frames and codebooks.
+   * posted when it returns GST_FLOW_ERROR. The caller fills in buffers, frames and codebooks, and may fill in a
+   * deadline.
    */
   GstFlowReturn Run(MoshiJob& job);
+  /** Makes the session as good as new at once. */
+  GstFlowReturn Restart();
+  /** Posts what a call of the core on handle() says, if it is an error. */
+  GstFlowReturn Check(MoshiStatus status, const MoshiError& error) {
+    return status == MOSHI_OK ? GST_FLOW_OK : Fail(error);
+  }
   void Close();
+
+  /** The open session, for calls that do not wait; null if there is none. */
+  MoshiSession* handle() const { return session_; }
 
   void Interrupt(Interruption reason);
   void Resume(Interruption reason);
@@ -53,6 +72,7 @@ class Session {
   GstElement* const element_;
   Model& model_;
   const MoshiJobKind kind_;
+  SessionPlan plan_;
   bool live_ = false;
   bool used_ = false;   ///< frames were run since the last reset
   bool reset_ = false;  ///< the next job resets

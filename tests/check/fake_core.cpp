@@ -15,6 +15,8 @@ struct Fake {
   MoshiFakeStatsFn stats;
   MoshiFakeSetFn set;
   MoshiFakeVoidFn settle, begin;
+  MoshiFakeSettingFn setting;
+  MoshiFakeTextFn conditions;
 };
 
 template <typename Function>
@@ -28,9 +30,12 @@ const Fake& TheFake() {
     fail_unless(path != nullptr, "MOSHI_CORE does not name the fake core");
     void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     fail_unless(library != nullptr, "cannot open the fake core: %s", dlerror());
-    return Fake{
-        Symbol<MoshiFakeStatsFn>(library, "moshi_fake_stats"), Symbol<MoshiFakeSetFn>(library, "moshi_fake_set"),
-        Symbol<MoshiFakeVoidFn>(library, "moshi_fake_settle"), Symbol<MoshiFakeVoidFn>(library, "moshi_fake_begin")};
+    return Fake{Symbol<MoshiFakeStatsFn>(library, "moshi_fake_stats"),
+                Symbol<MoshiFakeSetFn>(library, "moshi_fake_set"),
+                Symbol<MoshiFakeVoidFn>(library, "moshi_fake_settle"),
+                Symbol<MoshiFakeVoidFn>(library, "moshi_fake_begin"),
+                Symbol<MoshiFakeSettingFn>(library, "moshi_fake_setting"),
+                Symbol<MoshiFakeTextFn>(library, "moshi_fake_conditions")};
   }();
   return fake;
 }
@@ -44,6 +49,10 @@ void ResetFake() { TheFake().set(nullptr, nullptr); }
 void BeginWithFake() { TheFake().begin(); }
 
 void SettleFake() { TheFake().settle(); }
+
+double SettingOf(const char* name) { return TheFake().setting(name); }
+
+std::string ConditionsOf() { return TheFake().conditions(); }
 
 MoshiFakeStats Counts() {
   MoshiFakeStats stats;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fake.h"
+#include "lm.h"
 #include "model.h"
 
 namespace check {
@@ -23,6 +24,9 @@ void BeginWithFake();
 void ResetFake();
 /** Waits for the fake's threads that nobody uses any more. */
 void SettleFake();
+/** What the fake's sessions were last given: session_set() and session_set_conditions(). */
+double SettingOf(const char* name);
+std::string ConditionsOf();
 MoshiFakeStats Counts();
 /** Waits until a counter has a value; the test's time-out is the limit. */
 void WaitFor(int64_t MoshiFakeStats::*counter, int64_t value);

@@ -13,7 +13,7 @@ using namespace check;
 
 namespace {
 
-const char* const kElements[] = {"mimienc", "mimidec", "mimiparse"};
+const char* const kElements[] = {"mimienc", "mimidec", "mimiparse", "moshilm"};
 const std::string kLine =
     "audiotestsrc num-buffers=5 samplesperbuffer=1920 ! "
     "audio/x-raw,format=F32LE,layout=interleaved,rate=24000,channels=1 ! mimienc ! mimidec ! fakesink sync=false";

@@ -10,6 +10,8 @@
 
 #include "engine.h"
 #include "fault.h"
+#include "fetch.h"
+#include "lm_api.h"
 #include "threads.h"
 
 namespace moshi_fake {
@@ -73,11 +75,22 @@ MoshiStatus ResolveDevice(const char* wanted, std::string& device, MoshiError* e
 
 MoshiStatus ReadFacts(const MoshiEngineConfig& config, Facts& facts, MoshiError* error) {
   facts.path = "embedded";
-  if (config.model != nullptr)
+  if (config.model != nullptr && IsHubId(config.model)) {
+    if (!IsFetched(config.model))
+      return Fault(error, MOSHI_ERR_NOT_FETCHED, std::string(config.model) + " is not on this machine yet.");
+    facts.path = config.model;
+  } else if (config.model != nullptr) {
     if (MoshiStatus status = Resolve(config.model, facts.path, error); status != MOSHI_OK) return status;
+  }
   facts.file = facts.path;
-  if (config.weights != nullptr)
-    if (MoshiStatus status = Resolve(config.weights, facts.file, error); status != MOSHI_OK) return status;
+  const bool lm = config.roles == MOSHI_ROLE_LM;
+  const char* weights = lm ? config.lm_weights : config.weights;
+  if (weights != nullptr)
+    if (MoshiStatus status = Resolve(weights, facts.file, error); status != MOSHI_OK) return status;
+  std::string unused;
+  for (const char* extra : {config.tokenizer, config.config, config.lora})
+    if (lm && extra != nullptr)
+      if (MoshiStatus status = Resolve(extra, unused, error); status != MOSHI_OK) return status;
   if (MoshiStatus status = ResolveDevice(config.device, facts.device, error); status != MOSHI_OK) return status;
   if (config.precision < MOSHI_PRECISION_AUTO || config.precision > MOSHI_PRECISION_INT4)
     return Fault(error, MOSHI_ERR_INVALID_ARGUMENT, "precision " + std::to_string(config.precision) + " is unknown.");
@@ -92,6 +105,7 @@ MoshiStatus ReadFacts(const MoshiEngineConfig& config, Facts& facts, MoshiError*
   facts.codebooks = static_cast<int32_t>(Knob("CODEBOOKS", kCodebooks));
   facts.cardinality = static_cast<int32_t>(Knob("CARDINALITY", kCardinality));
   facts.key = facts.file + '\n' + facts.device + '\n' + std::to_string(facts.precision);
+  if (lm) ReadLmFacts(config, facts);
   return MOSHI_OK;
 }
 
@@ -100,8 +114,8 @@ MoshiStatus EngineOpen(const MoshiEngineConfig* config, MoshiEngine** result, Mo
     return Fault(error, MOSHI_ERR_INVALID_ARGUMENT, "engine_open() needs a configuration and a place for the engine.");
   *result = nullptr;
   if (config->roles == 0) return Fault(error, MOSHI_ERR_INVALID_ARGUMENT, "The engine needs at least one role.");
-  if ((config->roles & ~kCodecRoles) != 0)
-    return Fault(error, MOSHI_ERR_NOT_SUPPORTED, "The fake core has the codec only.");
+  if (config->roles != MOSHI_ROLE_LM && (config->roles & ~kCodecRoles) != 0)
+    return Fault(error, MOSHI_ERR_INVALID_ARGUMENT, "The language model's role stands alone.");
   if (config->threads < 0) return Fault(error, MOSHI_ERR_INVALID_ARGUMENT, "threads is below 0; use 0 for all cores.");
   Facts facts;
   if (MoshiStatus status = ReadFacts(*config, facts, error); status != MOSHI_OK) return status;
@@ -198,7 +212,7 @@ MoshiStatus EngineStats(MoshiEngine* engine, MoshiEngineStats* stats, MoshiError
 }
 
 MoshiStatus EngineSetHooks(MoshiEngine*, const MoshiStepHooks*, MoshiError* error) {
-  return Fault(error, MOSHI_ERR_NOT_SUPPORTED, "The fake core has no language model.");
+  return Fault(error, MOSHI_ERR_NOT_SUPPORTED, "The fake core has no hooks.");
 }
 
 MoshiStatus SessionOpen(MoshiEngine* engine, const MoshiSessionConfig* config, MoshiSession** result,
@@ -214,7 +228,10 @@ MoshiStatus SessionOpen(MoshiEngine* engine, const MoshiSessionConfig* config, M
   session->engine = engine;
   session->roles = config->roles;
   session->work_class = config->work_class;
-  if (MoshiStatus status = engine->model->AddSession(session.get(), error); status != MOSHI_OK) return status;
+  session->seed = DrawSeed(config->seed);
+  if (config->roles == MOSHI_ROLE_LM) NoteSetting("seed", static_cast<double>(config->seed));
+  if (MoshiStatus status = engine->model->AddSession(session.get(), config->max_sessions, error); status != MOSHI_OK)
+    return status;
   session->siblings = engine->sessions;
   ++*session->siblings;
   ++Count().sessions_opened;
@@ -226,6 +243,8 @@ MoshiStatus SessionReset(MoshiSession* session, MoshiError* error) {
   const OneUser user(session);
   return session->model->WhenIdle(session, error, [&] {
     session->encode = session->decode = State{};
+    session->lm = LmState{};
+    ++Count().lm_resets;
     ++Count().encode_resets;
     ++Count().decode_resets;
     return Fine(error);
@@ -234,6 +253,8 @@ MoshiStatus SessionReset(MoshiSession* session, MoshiError* error) {
 
 MoshiStatus SessionSet(MoshiSession* session, const char* name, double value, MoshiError* error) {
   const OneUser user(session);
+  if (name != nullptr && std::strcmp(name, "class") != 0 && session->roles == MOSHI_ROLE_LM)
+    return session->model->WhenIdle(session, error, [&] { return LmSet(session, name, value, error); });
   if (name == nullptr || std::strcmp(name, "class") != 0)
     return Fault(error, MOSHI_ERR_NOT_SUPPORTED,
                  std::string("A session has no number ") + (name ? name : "NULL") + ".");
@@ -243,8 +264,12 @@ MoshiStatus SessionSet(MoshiSession* session, const char* name, double value, Mo
   });
 }
 
-MoshiStatus SessionSetConditions(MoshiSession*, const MoshiCondition*, size_t, MoshiError* error) {
-  return Fault(error, MOSHI_ERR_NOT_SUPPORTED, "The fake core has no language model.");
+MoshiStatus SessionSetConditions(MoshiSession* session, const MoshiCondition* conditions, size_t count,
+                                 MoshiError* error) {
+  const OneUser user(session);
+  if (session->roles != MOSHI_ROLE_LM)
+    return Fault(error, MOSHI_ERR_NOT_SUPPORTED, "Only a language model has conditions.");
+  return session->model->WhenIdle(session, error, [&] { return LmSetConditions(session, conditions, count, error); });
 }
 
 void SessionClose(MoshiSession* session) {
@@ -260,6 +285,7 @@ void SessionClose(MoshiSession* session) {
 struct SavedState {
   uint64_t magic = 0x31656b6166696d6dull;
   State encode, decode;
+  LmState lm;
   char sha256[64] = {};
 };
 
@@ -273,7 +299,7 @@ MoshiStatus SessionSave(MoshiSession* session, void* data, size_t* bytes, MoshiE
     return Fault(error, MOSHI_ERR_INVALID_ARGUMENT,
                  "The state needs " + std::to_string(sizeof(SavedState)) + " bytes.");
   return session->model->WhenIdle(session, error, [&] {
-    SavedState saved{.encode = session->encode, .decode = session->decode};
+    SavedState saved{.encode = session->encode, .decode = session->decode, .lm = session->lm};
     std::memcpy(saved.sha256, session->model->facts().sha256.data(), sizeof saved.sha256);
     std::memcpy(data, &saved, sizeof saved);
     return Fine(error);
@@ -293,6 +319,7 @@ MoshiStatus SessionLoad(MoshiSession* session, const void* data, size_t bytes, M
   return session->model->WhenIdle(session, error, [&] {
     session->encode = saved.encode;
     session->decode = saved.decode;
+    session->lm = saved.lm;
     return Fine(error);
   });
 }
@@ -301,26 +328,32 @@ MoshiStatus SessionFork(MoshiSession* session, MoshiSession** copy, MoshiError* 
   if (copy == nullptr) return Fault(error, MOSHI_ERR_INVALID_ARGUMENT, "session_fork() needs a place for the copy.");
   *copy = nullptr;
   State encode, decode;
+  LmState lm;
   const OneUser user(session);
   const MoshiStatus idle = session->model->WhenIdle(session, error, [&] {
     encode = session->encode;
     decode = session->decode;
+    lm = session->lm;
     return MOSHI_OK;
   });
   if (idle != MOSHI_OK) return idle;
   MoshiSessionConfig config = Sized<MoshiSessionConfig>();
   config.roles = session->roles;
   config.work_class = session->work_class;
+  config.seed = session->seed;
   const MoshiStatus status = SessionOpen(session->engine, &config, copy, error);
   if (status != MOSHI_OK) return status;
   (*copy)->encode = encode;
   (*copy)->decode = decode;
+  (*copy)->lm = lm;
+  (*copy)->sampling = session->sampling;
   return Fine(error);
 }
 
 const char* WrongWithJob(const MoshiSession* session, const MoshiJob* job) {
   if (job == nullptr || job->size < offsetof(MoshiJob, reserved)) return "The job is missing or has no size.";
-  if (job->kind != MOSHI_JOB_ENCODE && job->kind != MOSHI_JOB_DECODE) return "The fake core only encodes and decodes.";
+  if (job->kind == MOSHI_JOB_STEP) return WrongWithStep(session, job);
+  if (job->kind != MOSHI_JOB_ENCODE && job->kind != MOSHI_JOB_DECODE) return "There is no such kind of job.";
   const bool encode = job->kind == MOSHI_JOB_ENCODE;
   if ((session->roles & (encode ? MOSHI_ROLE_ENCODE : MOSHI_ROLE_DECODE)) == 0)
     return "The session was not opened for this kind of job.";
@@ -388,6 +421,10 @@ constexpr MoshiCoreApi kApi = {
     .session_cancel = SessionCancel,
     .buffer_alloc = BufferAlloc,
     .buffer_free = BufferFree,
+    .fetch = Fetch,
+    .lm_info = LmInfo,
+    .lm_piece = LmPiece,
+    .session_seed = SessionSeed,
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "engine.h"
 #include "fault.h"
+#include "lm_api.h"
 
 namespace moshi_fake {
 namespace {
@@ -16,9 +17,9 @@ int64_t Now() { return Clock::now().time_since_epoch().count(); }
 
 }  // namespace
 
-MoshiStatus Model::AddSession(MoshiSession* session, MoshiError* error) {
+MoshiStatus Model::AddSession(MoshiSession* session, int most, MoshiError* error) {
   Lock lock(mutex_);
-  const int most = static_cast<int>(Knob("SESSIONS_MAX", 0));
+  if (const int limit = static_cast<int>(Knob("SESSIONS_MAX", 0)); limit > 0) most = limit;
   if (most > 0 && static_cast<int>(sessions_.size()) >= most)
     return Fault(error, MOSHI_ERR_BUSY,
                  "All " + std::to_string(most) + " sessions of " + facts_.file + " are taken; close one first.");
@@ -195,6 +196,7 @@ MoshiStatus RunFrame(const Facts& facts, MoshiSession* session, MoshiJob* job, M
   const int64_t frame = job->frames_done;
   if (static_cast<int64_t>(Knob("FAIL_FRAME", -1)) == session->frames_run++)
     return KnobFault(error, static_cast<MoshiStatus>(Knob("FAIL_STATUS", MOSHI_ERR_INTERNAL)), facts.file);
+  if (job->kind == MOSHI_JOB_STEP) return RunStep(facts, session, job, error);
   const bool reset = frame == 0 && (job->flags & MOSHI_JOB_RESET) != 0;
   if (job->kind == MOSHI_JOB_ENCODE) {
     if (reset) {

@@ -17,6 +17,7 @@
 
 #include "fault.h"
 #include "knobs.h"
+#include "lm.h"
 #include "model.h"
 
 namespace moshi_fake {
@@ -37,6 +38,11 @@ struct Facts {
   int32_t codebooks = kCodebooks;
   int32_t cardinality = kCardinality;
   int32_t threads = 1;
+
+  bool lm = false;  ///< the rest is of the language model
+  LmShape shape;
+  bool hibiki = false, tokenizer = true, knows_silence = true;
+  std::vector<int32_t> silence, delays;
 };
 
 class Model : public std::enable_shared_from_this<Model> {
@@ -56,7 +62,8 @@ class Model : public std::enable_shared_from_this<Model> {
   bool Loaded();
   void Stop();
 
-  MoshiStatus AddSession(MoshiSession* session, MoshiError* error);
+  /** `most` 0: any number. */
+  MoshiStatus AddSession(MoshiSession* session, int most, MoshiError* error);
   void RemoveSession(MoshiSession* session);
   int Sessions();
   /** Runs `change` on a session that has no job in flight, else MOSHI_ERR_BUSY. */
@@ -140,6 +147,10 @@ struct MoshiSession {
 
   // Touched by the model's thread while a job runs, else by the session's user.
   moshi_fake::State encode, decode;
+  moshi_fake::LmState lm;
+  int64_t seed = 0;
+  bool sampling = true;
+  double cfg_coef = 1;
   int64_t frames_run = 0;
 
   // Guarded by the model's mutex.

@@ -9,6 +9,9 @@
  *  - A model is any directory or file that exists; NULL is the embedded default. A name that does not exist is
  *    MOSHI_ERR_NOT_FOUND at once, an empty file is MOSHI_ERR_FORMAT. The weight file's hash is made from its path.
  *  - Devices: "auto" and "cpu", and "cuda" and "cuda:0" with CUDA=1; others are MOSHI_ERR_NO_DEVICE. f16 is not there.
+ *  - The language model (MOSHI_ROLE_LM) is in lm.h: its tokens are a hash of all user tokens since the last reset, of
+ * the seed unless decoding is greedy, and of the step's number.
+ *  - A model named "hub/..." is one of the hub: MOSHI_ERR_NOT_FETCHED until fetch() has run.
  *  - Use it with MOSHI_CORE=<build>/tests/fake/libmoshi-core-fake.so.
  *
  * Knobs: environment variables MOSHI_FAKE_<NAME>, read once, at the first use; moshi_fake_set() changes them later.
@@ -29,6 +32,15 @@
  *   GAIN            factor of the decoded audio after its header; above 4 exceeds full scale (1)
  *   RATE, CODEBOOKS, CARDINALITY   facts of the model (24000, 32, 2048); a frame is RATE * 2 / 25 samples
  *   CUDA            not 0: there is a CUDA device
+ *   FETCH_MS        duration of fetch() (0)
+ *   FETCH_HOLD      while not 0, a fetch does not end
+ *   FETCH_FAIL      MoshiStatus with which fetches end (0)
+ *   LM_OWN, LM_USER, LM_CARDINALITY, LM_DELAY, LM_EXTRA_HEADS   shape of the language model (8, 8, 2048, 1, 0)
+ *   LM_HIBIKI       not 0: its type is "hibiki", else "moshi"
+ *   LM_EOS_AFTER    steps from the mark of the end to the end-of-stream token; -1: never (3)
+ *   LM_NO_TOKENIZER not 0: it has no tokenizer
+ *   LM_NO_SILENCE   not 0: its codes of silence are unknown
+ *   LM_TEMPERATURE, LM_TOP_K   of the model's own generation settings (0.8, 250)
  *   ABI             the ABI generation that is served (MOSHI_CORE_ABI)
  */
 #ifndef MOSHI_FAKE_H
@@ -47,6 +59,7 @@ typedef struct MoshiFakeStats {
   int64_t loads_running;
   int64_t batch_running; /**< 1 while a batch is in its STEP_MS or STEP_HOLD */
   int64_t engine_waits;  /**< threads inside engine_wait() */
+  int64_t fetches_running;
   /* Since the start of the process or moshi_fake_begin(). */
   int64_t loads_started, loads_completed, loads_cancelled, loads_failed;
   int64_t engines_opened, sessions_opened;
@@ -55,18 +68,28 @@ typedef struct MoshiFakeStats {
   int64_t frames_encoded, frames_decoded;
   int64_t encode_resets, decode_resets; /**< MOSHI_JOB_RESET and session_reset(), counted per kind */
   int64_t job_frames_max;               /**< frames of the largest job */
+  int64_t fetches, steps, lm_resets;
   int64_t misuse; /**< breaches of core.h: an engine closed before its sessions, a session used by two threads */
 } MoshiFakeStats;
 
 void moshi_fake_stats(MoshiFakeStats* stats);
 /** Sets a knob ("STEP_MS"). `value` NULL: back to the default; both NULL: all knobs. */
 void moshi_fake_set(const char* name, const char* value);
+/** The last value that any session was given by session_set(), -1e9 if none was; the seed that a new one was given. */
+double moshi_fake_setting(const char* name);
+/**
+ * What session_set_conditions() was last given, e.g. "description=very_good;-description=very_bad;voice[2x3]": a minus
+ * sign for negative ones, rows and columns for tensors. Valid until the next such call.
+ */
+const char* moshi_fake_conditions(void);
 /** Waits until the threads of models that nobody uses any more have ended. */
 void moshi_fake_settle(void);
 
 typedef void (*MoshiFakeStatsFn)(MoshiFakeStats* stats);
 typedef void (*MoshiFakeSetFn)(const char* name, const char* value);
 typedef void (*MoshiFakeVoidFn)(void);
+typedef double (*MoshiFakeSettingFn)(const char* name);
+typedef const char* (*MoshiFakeTextFn)(void);
 
 #ifdef __cplusplus
 }

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "fake.h"
+#include "fetch.h"
 
 namespace moshi_fake {
 namespace {
@@ -31,6 +32,18 @@ struct Knobs {
     }
   }
 };
+
+/** What sessions were given. */
+struct Notes {
+  std::mutex mutex;
+  std::map<std::string, double, std::less<>> settings;
+  std::string conditions;
+};
+
+Notes& TheNotes() {
+  static Notes notes;
+  return notes;
+}
 
 Knobs& TheKnobs() {
   static Knobs knobs;
@@ -57,6 +70,18 @@ void SetKnob(const char* name, const char* value) {
     knobs.values[name] = std::strtod(value, nullptr);
 }
 
+void NoteSetting(const char* name, double value) {
+  Notes& notes = TheNotes();
+  std::lock_guard lock(notes.mutex);
+  notes.settings[name] = value;
+}
+
+void NoteConditions(std::string text) {
+  Notes& notes = TheNotes();
+  std::lock_guard lock(notes.mutex);
+  notes.conditions = std::move(text);
+}
+
 Counters& Count() {
   static Counters counters{};
   return counters;
@@ -69,12 +94,35 @@ extern "C" void moshi_fake_set(const char* name, const char* value) { moshi_fake
 
 extern "C" void moshi_fake_begin(void) {
   moshi_fake::SetKnob(nullptr, nullptr);
+  {
+    moshi_fake::Notes& notes = moshi_fake::TheNotes();
+    std::lock_guard lock(notes.mutex);
+    notes.settings.clear();
+    notes.conditions.clear();
+  }
+  moshi_fake::ForgetFetched();
   moshi_fake::Counters& count = moshi_fake::Count();
-  for (auto* since : {&count.loads_started, &count.loads_completed, &count.loads_cancelled, &count.loads_failed,
-                      &count.engines_opened, &count.sessions_opened, &count.jobs_submitted, &count.jobs_cancelled,
-                      &count.live_jobs, &count.file_jobs, &count.frames_encoded, &count.frames_decoded,
-                      &count.encode_resets, &count.decode_resets, &count.job_frames_max, &count.misuse})
+  for (auto* since :
+       {&count.loads_started, &count.loads_completed, &count.loads_cancelled, &count.loads_failed,
+        &count.engines_opened, &count.sessions_opened, &count.jobs_submitted, &count.jobs_cancelled, &count.live_jobs,
+        &count.file_jobs, &count.frames_encoded, &count.frames_decoded, &count.encode_resets, &count.decode_resets,
+        &count.job_frames_max, &count.misuse, &count.fetches, &count.steps, &count.lm_resets})
     *since = 0;
+}
+
+extern "C" double moshi_fake_setting(const char* name) {
+  moshi_fake::Notes& notes = moshi_fake::TheNotes();
+  std::lock_guard lock(notes.mutex);
+  auto found = notes.settings.find(std::string_view(name));
+  return found == notes.settings.end() ? -1e9 : found->second;
+}
+
+extern "C" const char* moshi_fake_conditions(void) {
+  static std::string text;
+  moshi_fake::Notes& notes = moshi_fake::TheNotes();
+  std::lock_guard lock(notes.mutex);
+  text = notes.conditions;
+  return text.c_str();
 }
 
 extern "C" void moshi_fake_stats(MoshiFakeStats* stats) {
@@ -104,5 +152,9 @@ extern "C" void moshi_fake_stats(MoshiFakeStats* stats) {
   stats->decode_resets = count.decode_resets;
   stats->job_frames_max = count.job_frames_max;
   stats->misuse = count.misuse;
+  stats->fetches_running = count.fetches_running;
+  stats->fetches = count.fetches;
+  stats->steps = count.steps;
+  stats->lm_resets = count.lm_resets;
 }
 #pragma GCC visibility pop
