@@ -11,25 +11,19 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
 #include <optional>
 #include <string>
 
+#include "app.h"
+
 namespace {
 
-template <auto Free>
-struct Deleter {
-  template <typename T>
-  void operator()(T* pointer) const {
-    Free(pointer);
-  }
-};
-using Text = std::unique_ptr<gchar, Deleter<g_free>>;
-using Error = std::unique_ptr<GError, Deleter<g_error_free>>;
-using Caps = std::unique_ptr<GstCaps, Deleter<gst_caps_unref>>;
-using Message = std::unique_ptr<GstMessage, Deleter<gst_message_unref>>;
-template <typename T>
-using Object = std::unique_ptr<T, Deleter<gst_object_unref>>;
+using app::Caps;
+using app::fail;
+using app::Message;
+using app::Object;
+using app::Pipeline;
+using app::Text;
 
 struct Options {
   std::string input;
@@ -49,22 +43,6 @@ struct Run {
 
 double now() { return g_get_monotonic_time() / 1e6; }
 
-bool fail(const std::string& sentence) {
-  fprintf(stderr, "demo: %s\n", sentence.c_str());
-  return false;
-}
-
-// The message is GStreamer's; the debug detail behind it is shown when GST_DEBUG asks for anything at all.
-bool fail(const std::string& what, GstMessage* message) {
-  GError* raw = nullptr;
-  gchar* raw_detail = nullptr;
-  gst_message_parse_error(message, &raw, &raw_detail);
-  Error error(raw);
-  Text detail(raw_detail);
-  if (g_getenv("GST_DEBUG") && detail) fprintf(stderr, "%s\n", detail.get());
-  return fail(what + ": " + error->message);
-}
-
 GstPadProbeReturn count(GstPad*, GstPadProbeInfo* info, gpointer user) {
   auto* run = static_cast<Run*>(user);
   GstBuffer* buffer = GST_PAD_PROBE_INFO_BUFFER(info);
@@ -74,125 +52,52 @@ GstPadProbeReturn count(GstPad*, GstPadProbeInfo* info, gpointer user) {
   return GST_PAD_PROBE_OK;
 }
 
-// A pipeline that is taken to NULL before it is freed.
-class Pipeline {
- public:
-  static std::optional<Pipeline> parse(const char* description) {
-    GError* raw = nullptr;
-    GstElement* element = gst_parse_launch_full(description, nullptr, GST_PARSE_FLAG_FATAL_ERRORS, &raw);
-    Error error(raw);
-    if (!element) {
-      fail(std::string(error->message) + ". Is GST_PLUGIN_PATH set to the folder of libgstmoshi.so?");
-      return std::nullopt;
-    }
-    return Pipeline(element);
-  }
-  Pipeline(Pipeline&&) = default;
-  ~Pipeline() {
-    if (pipeline_) gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
-  }
-
-  GstElement* get() const { return pipeline_.get(); }
-  Object<GstElement> element(const char* name) const {
-    return Object<GstElement>(gst_bin_get_by_name(GST_BIN(pipeline_.get()), name));
-  }
-
-  // Plays until EOS. `what` begins the sentence if that fails.
-  bool play(const std::string& what, Run* run) {
-    Object<GstBus> bus(gst_element_get_bus(pipeline_.get()));
-    const double start = now();
-    double ready = start;
-    gst_element_set_state(pipeline_.get(), GST_STATE_PLAYING);
-    for (;;) {
-      Message message(gst_bus_timed_pop_filtered(
-          bus.get(), GST_CLOCK_TIME_NONE,
-          GstMessageType(GST_MESSAGE_EOS | GST_MESSAGE_ERROR | GST_MESSAGE_PROGRESS | GST_MESSAGE_APPLICATION)));
-      switch (GST_MESSAGE_TYPE(message.get())) {
-        case GST_MESSAGE_ERROR:
-          return fail(what, message.get());
-        case GST_MESSAGE_APPLICATION:
-          return fail(what + ": " + gst_structure_get_string(gst_message_get_structure(message.get()), "text"));
-        case GST_MESSAGE_PROGRESS: {
-          GstProgressType type;
-          gst_message_parse_progress(message.get(), &type, nullptr, nullptr);
-          if (type == GST_PROGRESS_TYPE_COMPLETE) ready = now();
-          break;
-        }
-        default:
-          run->load_seconds = ready - start;
-          run->work_seconds = now() - ready;
-          return true;
+// Plays until EOS. `what` begins the sentence if that fails.
+bool play(const Pipeline& pipeline, const std::string& what, Run* run) {
+  const auto bus = pipeline.bus();
+  const double start = now();
+  double ready = start;
+  gst_element_set_state(pipeline.get(), GST_STATE_PLAYING);
+  for (;;) {
+    Message message(gst_bus_timed_pop_filtered(
+        bus.get(), GST_CLOCK_TIME_NONE,
+        GstMessageType(GST_MESSAGE_EOS | GST_MESSAGE_ERROR | GST_MESSAGE_PROGRESS | GST_MESSAGE_APPLICATION)));
+    switch (GST_MESSAGE_TYPE(message.get())) {
+      case GST_MESSAGE_ERROR:
+        return fail(what, message.get());
+      case GST_MESSAGE_APPLICATION:
+        return fail(what + ": " + gst_structure_get_string(gst_message_get_structure(message.get()), "text"));
+      case GST_MESSAGE_PROGRESS: {
+        GstProgressType type;
+        gst_message_parse_progress(message.get(), &type, nullptr, nullptr);
+        if (type == GST_PROGRESS_TYPE_COMPLETE) ready = now();
+        break;
       }
+      default:
+        run->load_seconds = ready - start;
+        run->work_seconds = now() - ready;
+        return true;
     }
   }
-
- private:
-  explicit Pipeline(GstElement* element) : pipeline_(element) {}
-  Object<GstElement> pipeline_;
-};
+}
 
 // --- Reading: whatever GStreamer can decode becomes a WAV file of what the encoder wants -----------------------
 
-// Links the first sound stream; others (pictures, more languages) are thrown away.
-void on_stream(GstElement* source, GstPad* pad, gpointer) {
-  Object<GstElement> pipeline(GST_ELEMENT(gst_object_get_parent(GST_OBJECT(source))));
-  Object<GstElement> convert(gst_bin_get_by_name(GST_BIN(pipeline.get()), "convert"));
-  Object<GstPad> wanted(gst_element_get_static_pad(convert.get(), "sink"));
-  if (!gst_pad_is_linked(wanted.get()) && gst_pad_link(pad, wanted.get()) == GST_PAD_LINK_OK) return;
-  GstElement* nowhere = gst_element_factory_make("fakesink", nullptr);
-  g_object_set(nowhere, "async", FALSE, nullptr);
-  gst_bin_add(GST_BIN(pipeline.get()), nowhere);
-  Object<GstPad> sink(gst_element_get_static_pad(nowhere, "sink"));
-  gst_pad_link(pad, sink.get());
-  gst_element_sync_state_with_parent(nowhere);
-}
-
-void on_all_streams(GstElement* source, gpointer user) {
-  auto* convert = static_cast<GstElement*>(user);
-  Object<GstPad> wanted(gst_element_get_static_pad(convert, "sink"));
-  if (gst_pad_is_linked(wanted.get())) return;
-  GstStructure* text = gst_structure_new("no-audio", "text", G_TYPE_STRING, "it has no audio stream", nullptr);
-  gst_element_post_message(source, gst_message_new_application(GST_OBJECT(source), text));
-}
-
-std::optional<std::string> uri_of(const std::string& input) {
-  if (gst_uri_is_valid(input.c_str())) return input;
-  if (!g_file_test(input.c_str(), G_FILE_TEST_EXISTS)) {
-    fail("there is no file " + input);
-    return std::nullopt;
-  }
-  if (!g_file_test(input.c_str(), G_FILE_TEST_IS_REGULAR)) {
-    fail(input + " is not a file");
-    return std::nullopt;
-  }
-  GError* raw = nullptr;
-  Text uri(gst_filename_to_uri(input.c_str(), &raw));
-  Error error(raw);
-  if (!uri) {
-    fail(error->message);
-    return std::nullopt;
-  }
-  return uri.get();
-}
-
 bool read_input(const std::string& input, const std::string& wav) {
-  auto uri = uri_of(input);
+  auto uri = app::uri_of(input);
   if (!uri) return false;
   auto pipeline = Pipeline::parse(
       "uridecodebin name=source  audioconvert name=convert ! audioresample ! "
       "audio/x-raw,format=S16LE,rate=24000,channels=1 ! wavenc ! filesink name=file");
   if (!pipeline) return false;
-  auto source = pipeline->element("source");
   auto convert = pipeline->element("convert");
-  g_object_set(source.get(), "uri", uri->c_str(), nullptr);
   g_object_set(pipeline->element("file").get(), "location", wav.c_str(), nullptr);
-  g_signal_connect(source.get(), "pad-added", G_CALLBACK(on_stream), nullptr);
-  g_signal_connect(source.get(), "no-more-pads", G_CALLBACK(on_all_streams), convert.get());
+  app::read_from(*pipeline, *uri);
 
   Run run;
   Object<GstPad> pad(gst_element_get_static_pad(convert.get(), "src"));
   gst_pad_add_probe(pad.get(), GST_PAD_PROBE_TYPE_BUFFER, count, &run, nullptr);
-  if (!pipeline->play("cannot read " + input, &run)) return false;
+  if (!play(*pipeline, "cannot read " + input, &run)) return false;
   return run.bytes > 0 || fail(input + " holds no sound");
 }
 
@@ -213,7 +118,7 @@ bool run_codec(const char* description, const Options& options, const std::strin
   }
   Object<GstPad> pad(gst_element_get_static_pad(codec.get(), "src"));
   gst_pad_add_probe(pad.get(), GST_PAD_PROBE_TYPE_BUFFER, count, run, nullptr);
-  if (!pipeline->play(what, run)) return false;
+  if (!play(*pipeline, what, run)) return false;
   if (made) made->reset(gst_pad_get_current_caps(pad.get()));
   return true;
 }
@@ -279,6 +184,7 @@ bool run_demo(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  app::program = "demo";
   Options options;
   gchar *input = nullptr, *model = nullptr, *output = nullptr;
   const GOptionEntry entries[] = {
@@ -293,11 +199,10 @@ int main(int argc, char** argv) {
   GError* raw = nullptr;
   const bool parsed = g_option_context_parse(context, &argc, &argv, &raw);
   g_option_context_free(context);
-  Error error(raw);
+  app::Error error(raw);
   Text input_text(input), model_text(model), output_text(output);
   if (!parsed || !input || !model || argc > 1) {
-    fprintf(stderr, "demo: %s\n",
-            error ? error->message : "give --input FILE and --model DIRECTORY; --help tells more");
+    fail(error ? error->message : "give --input FILE and --model DIRECTORY; --help tells more");
     return 2;
   }
   options.input = input;

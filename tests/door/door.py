@@ -25,7 +25,8 @@ def environment(folder, **more):
 
 def run(command, folder, **more):
     return subprocess.run(
-        command, cwd=folder, env=environment(folder, **more), capture_output=True, text=True, timeout=LIMIT_S, check=False
+        command, cwd=folder, env=environment(folder, **more), capture_output=True, text=True,
+        errors="replace", timeout=LIMIT_S, check=False,
     )
 
 
