@@ -16,6 +16,10 @@ STRUCTS = {
     "MoshiEngineStats": moshi_core.EngineStats,
     "MoshiSessionConfig": moshi_core.SessionConfig,
     "MoshiJob": moshi_core.Job,
+    "MoshiLmInfo": moshi_core.LmInfo,
+    "MoshiCondition": moshi_core.Condition,
+    "MoshiStepHooks": moshi_core.StepHooks,
+    "MoshiPiece": moshi_core.Piece,
     "MoshiCoreApi": moshi_core.Api,
 }
 

@@ -13,14 +13,18 @@ import numpy as np
 
 ABI = 1
 FOREVER = NO_DEADLINE = 2**63 - 1
-ENCODE, DECODE = 1, 2  # roles, and kinds of job
+ENCODE, DECODE, LM = 1, 2, 4  # roles
+ENCODE_JOB, DECODE_JOB, STEP_JOB = 1, 2, 3  # kinds of job
+F32, BF16 = 1, 2  # precisions
+TOKEN_ZERO, TOKEN_NONE, GENERATE = -1, -2, -(2**31)
+PIECE_NONE, PIECE_TEXT, PIECE_BYTE = 0, 1, 2
 LIVE, FILE = 0, 1
 PACKED, TORCH = 1, 2  # backends
-JOB_RESET = 1
+JOB_RESET, JOB_TEXT_ONLY = 1, 2
 NOT_SUPPORTED = 12
 STATUS = (
     "OK INVALID_ARGUMENT NOT_FOUND READ FORMAT MISMATCH NO_MEMORY NO_DEVICE BUSY DATA CANCELLED TIMEOUT "
-    "NOT_SUPPORTED CONFLICT INTERNAL"
+    "NOT_SUPPORTED CONFLICT INTERNAL NOT_FETCHED NETWORK NOT_AUTHORIZED"
 ).split()
 
 
@@ -51,7 +55,78 @@ class EngineConfig(_Sized):
         ("backend", C.c_uint32),
         ("progress", ProgressFn),
         ("progress_user", C.c_void_p),
+        ("lm_weights", C.c_char_p),
+        ("tokenizer", C.c_char_p),
+        ("config", C.c_char_p),
+        ("lora", C.c_char_p),
+        ("lora_separate", C.c_int32),
     ]
+
+
+class LmInfo(_Sized):
+    _fields_ = [
+        ("size", C.c_size_t),
+        ("lm_file", C.c_char_p),
+        ("lm_sha256", C.c_char_p),
+        ("lm_bytes", C.c_uint64),
+        ("tokenizer_file", C.c_char_p),
+        ("text_eos", C.c_int32),
+        ("lora_file", C.c_char_p),
+        ("model_type", C.c_char_p),
+        ("own_streams", C.c_int32),
+        ("user_streams", C.c_int32),
+        ("cardinality", C.c_int32),
+        ("text_cardinality", C.c_int32),
+        ("text_logits", C.c_int32),
+        ("text_padding", C.c_int32),
+        ("text_end_padding", C.c_int32),
+        ("delays", C.POINTER(C.c_int32)),
+        ("max_delay", C.c_int32),
+        ("context", C.c_int32),
+        ("extra_heads", C.c_int32),
+        ("extra_head_width", C.c_int32),
+        ("silence", C.POINTER(C.c_int32)),
+        ("processing_ns_step", C.c_int64),
+        ("temperature", C.c_float),
+        ("text_temperature", C.c_float),
+        ("top_k", C.c_int32),
+        ("text_top_k", C.c_int32),
+        ("sampling", C.c_int32),
+        ("cfg_coef", C.c_float),
+        ("audio_delay_seconds", C.c_double),
+        ("audio_silence_prefix_seconds", C.c_double),
+        ("mimi_sha256", C.c_char_p),
+    ]
+
+
+class Condition(_Sized):
+    _fields_ = [
+        ("size", C.c_size_t),
+        ("name", C.c_char_p),
+        ("text", C.c_char_p),
+        ("tensor", C.c_void_p),
+        ("mask", C.c_void_p),
+        ("rows", C.c_int64),
+        ("columns", C.c_int64),
+        ("negative", C.c_int32),
+    ]
+
+
+StepFn = C.CFUNCTYPE(None, C.c_void_p, C.c_int32, C.POINTER(C.c_void_p), C.c_void_p, C.c_int64)
+
+
+class StepHooks(_Sized):
+    _fields_ = [
+        ("size", C.c_size_t),
+        ("text_logits", StepFn),
+        ("text", StepFn),
+        ("audio", StepFn),
+        ("user", C.c_void_p),
+    ]
+
+
+class Piece(_Sized):
+    _fields_ = [("size", C.c_size_t), ("kind", C.c_int), ("bytes", C.c_void_p), ("count", C.c_size_t)]
 
 
 class EngineInfo(_Sized):
@@ -100,7 +175,13 @@ class EngineStats(_Sized):
 
 
 class SessionConfig(_Sized):
-    _fields_ = [("size", C.c_size_t), ("roles", C.c_uint32), ("work_class", C.c_int), ("seed", C.c_int64)]
+    _fields_ = [
+        ("size", C.c_size_t),
+        ("roles", C.c_uint32),
+        ("work_class", C.c_int),
+        ("seed", C.c_int64),
+        ("max_sessions", C.c_int32),
+    ]
 
 
 class Job(_Sized):
@@ -121,6 +202,7 @@ class Job(_Sized):
         ("forced_audio", C.c_void_p),
         ("logit_bias", C.c_void_p),
         ("tokens_out", C.c_void_p),
+        ("sampled_out", C.c_void_p),
         ("text_logits_out", C.c_void_p),
         ("audio_logits_out", C.c_void_p),
         ("extra_heads_out", C.c_void_p),
@@ -156,11 +238,11 @@ class Api(C.Structure):
         ("engine_info", _function(C.c_int, _P, C.POINTER(EngineInfo), _E)),
         ("engine_limits", _function(C.c_int, _P, C.c_uint32, C.POINTER(EngineLimits), _E)),
         ("engine_stats", _function(C.c_int, _P, C.POINTER(EngineStats), _E)),
-        ("engine_set_hooks", _function(C.c_int, _P, _P, _E)),
+        ("engine_set_hooks", _function(C.c_int, _P, C.POINTER(StepHooks), _E)),
         ("session_open", _function(C.c_int, _P, C.POINTER(SessionConfig), C.POINTER(_P), _E)),
         ("session_reset", _function(C.c_int, _P, _E)),
         ("session_set", _function(C.c_int, _P, C.c_char_p, C.c_double, _E)),
-        ("session_set_conditions", _function(C.c_int, _P, _P, C.c_size_t, _E)),
+        ("session_set_conditions", _function(C.c_int, _P, C.POINTER(Condition), C.c_size_t, _E)),
         ("session_close", _function(None, _P)),
         ("session_fork", _function(C.c_int, _P, C.POINTER(_P), _E)),
         ("session_save", _function(C.c_int, _P, _P, C.POINTER(C.c_size_t), _E)),
@@ -170,6 +252,10 @@ class Api(C.Structure):
         ("session_cancel", _function(None, _P)),
         ("buffer_alloc", _function(C.c_int, _P, C.c_size_t, C.POINTER(_P), _E)),
         ("buffer_free", _function(None, _P, _P)),
+        ("fetch", _function(C.c_int, C.POINTER(EngineConfig), _P, _P, _E)),
+        ("lm_info", _function(C.c_int, _P, C.POINTER(LmInfo), _E)),
+        ("lm_piece", _function(C.c_int, _P, C.c_int32, C.POINTER(Piece), _E)),
+        ("session_seed", _function(C.c_int, _P, C.POINTER(C.c_int64), _E)),
     ]
 
 
@@ -205,14 +291,15 @@ class Core:
     def _print(_user, level, part, message):
         print(f"core[{level}] {part.decode()}: {message.decode(errors='replace')}", file=sys.stderr)
 
-    def open(self, model, roles=ENCODE | DECODE, threads=1, backend=0, weights=None, device="cpu"):
-        return Engine(self, model, roles, threads, backend, weights, device)
+    def open(self, model, roles=ENCODE | DECODE, threads=1, backend=0, weights=None, device="cpu", **lm):
+        """`lm`: precision, lm_weights, tokenizer, config, lora, lora_separate of EngineConfig."""
+        return Engine(self, model, roles, threads, backend, weights, device, **lm)
 
 
 class Engine:
     """A loaded model. Close its sessions first."""
 
-    def __init__(self, core, model, roles, threads, backend, weights, device):
+    def __init__(self, core, model, roles, threads, backend, weights, device, **lm):
         self.core, self.roles = core, roles
         config = EngineConfig(
             model=os.fsencode(model),
@@ -221,6 +308,7 @@ class Engine:
             roles=roles,
             threads=threads,
             backend=backend,
+            **{name: os.fsencode(value) if isinstance(value, str) else value for name, value in lm.items()},
         )
         self.handle, error = _P(), Error()
         _check(core.api.engine_open(C.byref(config), C.byref(self.handle), C.byref(error)), error)
@@ -232,11 +320,12 @@ class Engine:
             self.close()
             raise
 
-    def session(self, roles=None, work_class=FILE):
-        config = SessionConfig(roles=roles or self.roles, work_class=work_class, seed=-1)
+    def session(self, roles=None, work_class=FILE, seed=-1, kind=None):
+        """`kind`: the class of the session, Session by default."""
+        config = SessionConfig(roles=roles or self.roles, work_class=work_class, seed=seed)
         handle, error = _P(), Error()
         _check(self.core.api.session_open(self.handle, C.byref(config), C.byref(handle), C.byref(error)), error)
-        return Session(self, handle)
+        return (kind or Session)(self, handle)
 
     def stats(self):
         stats, error = EngineStats(), Error()
@@ -297,7 +386,7 @@ class Session:
             "codes_out": np.full((frames, codebooks), 65535, np.uint16),
             "latent_out": np.full((frames, info.latent_width), np.nan, np.float32),
         }
-        return self._submit(arrays, kind=ENCODE, frames=frames, codebooks=codebooks, flags=flags)
+        return self._submit(arrays, kind=ENCODE_JOB, frames=frames, codebooks=codebooks, flags=flags)
 
     def decode(self, codes, flags=0):
         """`codes` [frame, codebook]. The work's arrays: pcm_out [frame, sample], latent_out [frame, channel]."""
@@ -307,7 +396,7 @@ class Session:
             "pcm_out": np.full((frames, info.frame_samples), np.nan, np.float32),
             "latent_out": np.full((frames, info.latent_width), np.nan, np.float32),
         }
-        return self._submit(arrays, kind=DECODE, frames=frames, codebooks=codebooks, flags=flags)
+        return self._submit(arrays, kind=DECODE_JOB, frames=frames, codebooks=codebooks, flags=flags)
 
     def reset(self):
         error = Error()
@@ -316,7 +405,7 @@ class Session:
     def fork(self):
         handle, error = _P(), Error()
         _check(self.api.session_fork(self.handle, C.byref(handle), C.byref(error)), error)
-        return Session(self.engine, handle)
+        return type(self)(self.engine, handle)
 
     def save(self):
         size, error = C.c_size_t(), Error()

@@ -63,3 +63,25 @@ class Processes:
         if kernels:
             environment["MOSHI_KERNELS"] = kernels
         run(command + work, CORE_SECONDS, environment)
+
+    def make_lm(self, directory, name, seed, corpus):
+        arguments = ["--shape", name, "--seed", str(seed), "--output", directory]
+        self._oracle("oracle_lm_checkpoint.py", *arguments, *(["--corpus", corpus] if corpus else []))
+
+    def lm_reference(self, model, runs):
+        self._oracle("oracle_lm.py", model, *runs)
+
+    def lm_sensitivity(self, model, runs):
+        """Names of the tensors that the runs do not depend on."""
+        return self._oracle("lm_sensitivity.py", model, *runs).split()
+
+    def lm_core(self, model, output, work, script="lm_core_run.py", kernels=None, seed=0, **options):
+        """One process with one setting of the core; `work` is a list of MODE:NAME.in.npz."""
+        command = [sys.executable, os.path.join(HERE, script), "--library", self.library, "--model", model]
+        command += ["--seed", str(seed), "--output", output]
+        for name, value in options.items():
+            command += ["--" + name.replace("_", "-"), str(value)]
+        environment = {"OMP_NUM_THREADS": "1"}
+        if kernels:
+            environment["MOSHI_KERNELS"] = kernels
+        return run(command + work, CORE_SECONDS, environment)

@@ -7,6 +7,7 @@ MOSHI_PARITY_JOBS (shapes at a time, default 2), MOSHI_PARITY_KEEP (a folder to 
 
 import argparse
 import concurrent.futures
+import glob
 import os
 import secrets
 import shutil
@@ -19,12 +20,20 @@ import traceback
 import abi_check
 import compare
 import configs
+import hub_client
+import lm_configs
+import lm_pipelines
 import pipelines
 import sensitivity
+from lm_shape import LmShape
 from processes import HERE, ProcessFailed, Processes
 from report import Report
 from shape import Shape
 from speech import SpeechError
+
+
+DRAWS = ("moshi", "stt", "lora")  # language models whose sampling is held against its probabilities
+LM_PIPELINES = ("moshi", "stt", "hibiki", "odd", "int8")
 
 
 def check_the_checks(report):
@@ -53,14 +62,64 @@ def perform(shape):
           f"comparison and pipelines {time.monotonic() - between:.0f} s", flush=True)
 
 
+def perform_lm(shape):
+    """Everything for one language model."""
+    began = time.monotonic()
+    shape.prepare()
+    shape.check_reference()
+    middle = time.monotonic()
+    failed = shape.run_core()
+    between = time.monotonic()
+    shape.compare_all(failed)
+    if shape.name in DRAWS:
+        shape.check_draws()
+    if shape.name in LM_PIPELINES:
+        lm_pipelines.check(shape)
+    print(f"     {shape.title}: oracle {middle - began:.0f} s, core {between - middle:.0f} s, "
+          f"comparison and pipelines {time.monotonic() - between:.0f} s", flush=True)
+
+
 def guarded(shape):
     try:
-        perform(shape)
+        if isinstance(shape, LmShape):
+            perform_lm(shape)
+        else:
+            perform(shape)
     except (ProcessFailed, SpeechError) as error:
         shape.report.check(f"{shape.name}: ran to its end", str(error))
     except Exception as error:  # a defect of the tests must count as a failure
         traceback.print_exc()
         shape.report.check(f"{shape.name}: ran to its end", repr(error))
+
+
+def make_shape(name, folder, processes, report, seed):
+    if not name.startswith("lm-"):
+        return Shape(name, folder, processes, report, seed)
+    return LmShape(name.removeprefix("lm-"), folder, processes, report, seed, corpus(folder))
+
+
+def corpus(folder):
+    """A file of text to make a tokenizer from: this repository's pages and the licenses that Debian has."""
+    path = os.path.join(folder, "corpus.txt")
+    if not os.path.exists(path):
+        pages = sorted(glob.glob(os.path.join(HERE, "..", "..", "docs", "*.md")))
+        pages += sorted(glob.glob("/usr/share/common-licenses/*GPL-3"))
+        with open(path, "w", encoding="utf-8") as out:
+            for page in pages:
+                with open(page, encoding="utf-8") as file:
+                    out.write(file.read() + "\n")
+            out.write("Grüße aus Köln, l’été à la plage, año nuevo, 東京で会いましょう.\n")
+    return path
+
+
+def check_excused(report, what, parts):
+    total = compare.Codes()
+    for part in parts:
+        total.add(part)
+    if not total.compared:
+        return
+    numbers = f"{total.excused} of {total.compared}, at most {total.allowed()}"
+    report.check(f"excused {what}", numbers if total.excused > total.allowed() else None, numbers)
 
 
 def main():
@@ -70,23 +129,24 @@ def main():
     arguments = parser.parse_args()
     seed = int(os.environ.get("MOSHI_PARITY_SEED") or secrets.randbelow(2**31))
     print(f"MOSHI_PARITY_SEED={seed}", flush=True)
-    names = os.environ.get("MOSHI_PARITY_SHAPES", " ".join(configs.CONFIGS)).split()
+    everything = [*configs.CONFIGS, *(f"lm-{name}" for name in lm_configs.CONFIGS)]
+    names = os.environ.get("MOSHI_PARITY_SHAPES", " ".join(["hub", *everything])).split()
     jobs = int(os.environ.get("MOSHI_PARITY_JOBS", "2"))
     report = Report()
     check_the_checks(report)
+    if "hub" in names:
+        hub_client.check(report, os.path.abspath(arguments.build))
     keep = os.environ.get("MOSHI_PARITY_KEEP")
     folder = keep or tempfile.mkdtemp(prefix="moshi-parity-")
+    os.makedirs(folder, exist_ok=True)
     try:
         processes = Processes(os.path.abspath(arguments.build), arguments.oracle)
-        shapes = [Shape(name, folder, processes, report, seed + i) for i, name in enumerate(names)]
+        shapes = [make_shape(name, folder, processes, report, seed + everything.index(name))
+                  for name in names if name != "hub"]
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             list(pool.map(guarded, shapes))
-        total = compare.Codes()
-        for shape in shapes:
-            total.add(shape.codes)
-        many = total.excused > total.allowed()
-        numbers = f"{total.excused} of {total.compared}, at most {total.allowed()}"
-        report.check("excused codes", numbers if many else None, numbers)
+        check_excused(report, "codes", [shape.codes for shape in shapes if isinstance(shape, Shape)])
+        check_excused(report, "tokens", [shape.tokens for shape in shapes if isinstance(shape, LmShape)])
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)

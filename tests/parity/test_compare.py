@@ -9,6 +9,7 @@ import unittest
 import numpy as np
 
 import compare
+import lm_compare
 import weights
 
 WIDTH, DIMENSION, BINS, LEVELS, FRAMES = 12, 8, 40, 4, 60
@@ -188,6 +189,91 @@ class CompareNumbers(unittest.TestCase):
         frequent = codes.copy()
         frequent[:40, 0, 2] = 17
         self.assertIn("codebook 2", compare.monotony(frequent, active, 500))
+
+
+class CompareLanguageModels(unittest.TestCase):
+    def setUp(self):
+        rng = np.random.default_rng(10)
+        self.text = rng.normal(0, 2, (30, 2, 50)).astype(np.float32)
+        self.audio = rng.normal(0, 2, (30, 2, 3, 40)).astype(np.float32)
+        self.text[7, 1, 4] = self.text[7, 1].max() * np.float32(1 + 5e-6)
+        self.tie = int(np.argsort(self.text[7, 1])[-2])
+        tokens = np.concatenate([self.text.argmax(axis=2)[:, :, None], self.audio.argmax(axis=3)], axis=2)
+        self.reference = {"sampled": tokens.astype(np.int32), "text_logits": self.text, "audio_logits": self.audio}
+        self.active = np.ones((30, 2), bool)
+        self.active[3, 1] = False
+
+    def judged(self, place, token):
+        ours = self.reference["sampled"].copy()
+        ours[place] = token
+        places = lm_compare.first_differences(ours, self.reference["sampled"], self.active)
+        self.assertEqual(places, [place])
+        return lm_compare.judge(ours, self.reference, place, np.zeros(50, np.float32))[0]
+
+    def test_logits(self):
+        error = lm_compare.logit_error
+        self.assertEqual(error(self.text, self.text, self.active), 0)
+        self.assertGreater(error(self.text * np.float32(1 + 2e-4), self.text, self.active), lm_compare.LOGITS)
+        one = self.audio.copy()
+        one[4, 0, 2, 7] += 1e-2
+        self.assertGreater(error(one, self.audio, self.active), lm_compare.LOGITS)
+        one[4, 0, 2, 7] = np.nan
+        self.assertEqual(error(one, self.audio, self.active), np.inf)
+        self.assertEqual(error(self.text[:20], self.text, self.active), np.inf)
+        nothing = np.full_like(self.text, np.nan)
+        self.assertEqual(error(self.text, nothing, self.active), np.inf)
+
+    def test_logits_that_the_reference_has_not(self):
+        known = self.audio.copy()
+        known[:2] = np.nan
+        self.assertEqual(lm_compare.logit_error(self.audio, known, self.active), 0)
+
+    def test_probabilities(self):
+        error = lm_compare.probability_error
+        chances = np.full((30, 2, 2, 6), 1 / 6, np.float32)
+        self.assertEqual(error(chances, chances, self.active), 0)
+        self.assertGreater(error(chances + 2e-4, chances, self.active), lm_compare.EXTRA)
+        self.assertEqual(error(chances[:, :, :1], chances, self.active), np.inf)
+
+    def test_inactive_tokens_are_not_compared(self):
+        ours = self.reference["sampled"].copy()
+        ours[3, 1] = -2
+        self.assertEqual(lm_compare.first_differences(ours, self.reference["sampled"], self.active), [])
+
+    def test_tie_is_excused(self):
+        self.assertIsNone(self.judged((7, 1, 0), self.tie))
+
+    def test_wrong_tokens(self):
+        self.assertIsNotNone(self.judged((7, 0, 0), int(self.text[7, 0].argmin())))
+        self.assertIsNotNone(self.judged((9, 1, 3), int(np.argsort(self.audio[9, 1, 2])[-2])))
+        self.assertIsNotNone(self.judged((9, 1, 3), 40))
+        self.assertIsNotNone(self.judged((9, 1, 3), -2))
+
+    def test_first_difference_of_each_row(self):
+        ours = self.reference["sampled"].copy()
+        ours[9:, 0] += 1
+        ours[5, 1, 2] += 1
+        ours[6, 1, 1] += 1
+        places = lm_compare.first_differences(ours, self.reference["sampled"], self.active)
+        self.assertEqual(places, [(9, 0, 0), (5, 1, 2)])
+
+    def test_monotony(self):
+        rng = np.random.default_rng(11)
+        tokens, active = rng.integers(0, 500, (100, 1, 3)), np.ones((100, 1), bool)
+        self.assertIsNone(lm_compare.monotony(tokens, active, [500] * 3))
+        tokens[:80, 0, 1] = 17
+        self.assertIn("stream 1", lm_compare.monotony(tokens, active, [500] * 3))
+
+    def test_draws(self):
+        rng = np.random.default_rng(12)
+        chances = np.array([0.4, 0.3, 0.2, 0.1, 0.0])
+        right = np.bincount(rng.choice(5, 3000, p=chances), minlength=5)
+        self.assertIsNone(lm_compare.chi_square(right, chances))
+        wrong = np.bincount(rng.choice(5, 3000, p=[0.45, 0.25, 0.2, 0.1, 0]), minlength=5)
+        self.assertIsNotNone(lm_compare.chi_square(wrong, chances))
+        self.assertIsNotNone(lm_compare.chi_square(right + [0, 0, 0, 0, 1], chances))
+        self.assertIsNone(lm_compare.chi_square(np.array([10, 0]), np.array([1.0, 0.0])))
+        self.assertIsNotNone(lm_compare.chi_square(np.array([10, 1]), np.array([1.0, 0.0])))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""moshilm in a pipeline against the reference's tool for files: user codes in, own codes and token ids to files."""
+
+import json
+import os
+
+import numpy as np
+
+import lm_configs
+import lm_runs
+import processes
+from processes import ProcessFailed
+
+FRAMES = 60
+AFTER = 20  # frames that a translation is followed beyond the end of its input
+SECONDS = 120
+
+
+def expected_run(config, codes):
+    """The reference's steps on `codes` [frame, stream]: the first frame twice, and at the end, since the element drains
+    what the tool leaves, steps on no codes. A translation hears the initial token at the end, then goes on."""
+    delay = max(1, lm_configs.max_delay(config))
+    after = AFTER if config.get("model_type") == "hibiki" else 0
+    run = lm_runs.run_of({**config, "conditioners": {}}, len(codes) + delay + after, 1, np.random.default_rng(0))
+    conditions = [{"name": "description", "text": lm_configs.GOOD}] if "conditioners" in config else []
+    run["options"] = np.array(json.dumps({"conditions": [conditions]}))
+    run["user"][:] = -1
+    run["user"][0, 0] = codes[0]
+    run["user"][1 : 1 + len(codes), 0] = codes
+    if after:
+        run["user"][1 + len(codes), 0] = config["card"]
+    return run, delay, len(codes) + after
+
+
+class LmPipelines:
+    def __init__(self, shape):
+        self.shape, self.config = shape, shape.config
+        self.folder = os.path.join(shape.folder, "pipelines")
+        os.makedirs(self.folder)
+        build = os.path.dirname(os.path.dirname(shape.processes.library))
+        self.environment = {
+            "GST_PLUGIN_PATH": os.path.join(build, "gst"),
+            "GST_REGISTRY": os.path.join(self.folder, "registry.bin"),
+            "GST_REGISTRY_FORK": "no",
+        }
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def has(self, element):
+        try:
+            processes.run(["gst-inspect-1.0", element], SECONDS, self.environment)
+        except ProcessFailed:
+            return False
+        return True
+
+    def prepare(self):
+        """User codes, and what the reference makes of them."""
+        rng = np.random.default_rng(self.shape.seed + 1)
+        self.codes = rng.integers(0, self.config["card"], (FRAMES, lm_configs.user_streams(self.config)))
+        with open(self.path("user.bin"), "wb") as file:
+            file.write(self.codes.astype("<u2").tobytes())
+        run, delay, frames = expected_run(self.config, self.codes)
+        np.savez(self.path("pipeline.in.npz"), **run)
+        self.shape.processes.lm_reference(self.shape.model, [self.path("pipeline.in.npz")])
+        with np.load(self.path("pipeline.ref.npz")) as result:
+            first = delay if lm_configs.max_delay(self.config) else 1  # without delays the first step's is discarded
+            self.tokens = result["tokens"][first : first + frames, 0]
+
+    def source(self):
+        caps = (f"audio/x-mimi,rate=24000,channels=1,framerate=25/2,codebooks={self.codes.shape[1]},"
+                f"cardinality={self.config['card']},stream-format=codes,framed=false")
+        return f"filesrc blocksize=1000 location={self.path('user.bin')} ! {caps} ! mimiparse"
+
+    def launch(self, text, *outputs):
+        for output in outputs:
+            if os.path.exists(self.path(output)):
+                os.remove(self.path(output))
+        processes.run(["gst-launch-1.0", "-q", *text.split()], SECONDS, self.environment)
+        contents = []
+        for output in outputs:
+            with open(self.path(output), "rb") as file:
+                contents.append(file.read())
+        return contents
+
+    def compare(self, what, ours, expected):
+        problem = None
+        if self.config.get("model_type") == "hibiki":  # goes on until it says that it is done
+            ours = ours[: len(expected)]
+        if len(ours) != len(expected):
+            problem = f"{len(ours)} values, {len(expected)} from the reference"
+        elif (ours != expected).any():
+            first = int(np.argmax(ours != expected))
+            problem = f"value {first} of {len(ours)} differs from the reference's"
+        self.shape.report.check(f"{self.shape.title}: pipeline {what}", problem, f"{len(ours)} values")
+
+    def check(self):
+        lm = f"moshilm name=lm model={self.shape.model} sampling=false"
+        if self.config.get("model_type") == "hibiki":
+            lm += f" conditions=conditions,description=(string){lm_configs.GOOD} eos-max-duration=4000000000"
+        codes, ids = self.path("own.bin"), self.path("ids.bin")
+        own = f"lm.src ! filesink location={codes}"
+        text = f"lm.text_src ! application/x-moshi-tokens ! filesink location={ids}"
+        try:
+            if self.config["dep_q"]:
+                first, second = self.launch(f"{self.source()} ! {lm} {own} {text}", "own.bin", "ids.bin")
+                expected = self.tokens[:, 1:].reshape(-1)
+                self.compare("own codes", np.frombuffer(first, "<u2").astype(np.int32), expected)
+            else:
+                (second,) = self.launch(f"{self.source()} ! {lm} {text}", "ids.bin")
+            self.compare("token ids", np.frombuffer(second, "<i4"), self.tokens[:, 0])
+        except (ProcessFailed, FileNotFoundError) as error:
+            self.shape.report.check(f"{self.shape.title}: pipeline", str(error))
+
+
+def check(shape):
+    pipelines = LmPipelines(shape)
+    if not pipelines.has("moshilm"):
+        shape.report.check(f"{shape.title}: pipelines", "gst-inspect-1.0 finds no moshilm in the build")
+        return
+    pipelines.prepare()
+    pipelines.check()
