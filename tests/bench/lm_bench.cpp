@@ -5,8 +5,8 @@
 //   lm-bench CORE MODEL [--threads N] [--precision f32|bf16] [--fill STEPS] JOB...
 //   JOB = step:ROWS:CALLS, e.g. step:4:100: four conversations, one step of each a call, a hundred calls
 //
-// Each conversation first runs STEPS steps (default: until its key-value ring is full), so that attention has its full
-// length. Prints the lines that bench.py describes.
+// Each conversation has run STEPS steps before (default: until its key-value ring is full), so that attention has its
+// full length: one really has, the others are copies of it. Prints the lines that bench.py describes.
 #include <dlfcn.h>
 #include <sys/resource.h>
 
@@ -68,13 +68,26 @@ class Bench {
   Bench(const MoshiCoreApi* api, MoshiEngine* engine, int fill) : api_(api), engine_(engine) {
     MoshiError error = MOSHI_INIT(MoshiError);
     check(api_->lm_info(engine_, &info_, &error), error);
-    fill_ = fill >= 0 ? fill : info_.context;
+    const int steps = fill >= 0 ? fill : info_.context;
+    MoshiSessionConfig config = MOSHI_INIT(MoshiSessionConfig);
+    config.roles = MOSHI_ROLE_LM;
+    config.seed = 1;
+    std::vector<Conversation> first(1);
+    check(api_->session_open(engine_, &config, &first[0].session, &error), error);
+    prepare(first[0]);
+    for (int step = 0; step < steps; ++step) call(first);
+    filled_ = first[0].session;
   }
+  ~Bench() { api_->session_close(filled_); }
 
   void run(const Work& work) {
     std::vector<Conversation> rows(work.rows);
-    for (Conversation& row : rows) open(row);
-    for (int step = 0; step < fill_; ++step) call(rows);
+    MoshiError error = MOSHI_INIT(MoshiError);
+    for (Conversation& row : rows) {
+      check(api_->session_fork(filled_, &row.session, &error), error);
+      prepare(row);
+    }
+    call(rows);
     std::vector<double> times(work.calls);
     for (double& ms : times) {
       const auto start = Clock::now();
@@ -89,12 +102,7 @@ class Bench {
   }
 
  private:
-  void open(Conversation& row) {
-    MoshiError error = MOSHI_INIT(MoshiError);
-    MoshiSessionConfig config = MOSHI_INIT(MoshiSessionConfig);
-    config.roles = MOSHI_ROLE_LM;
-    config.seed = 1;
-    check(api_->session_open(engine_, &config, &row.session, &error), error);
+  void prepare(Conversation& row) const {
     row.user.resize(info_.user_streams);
     row.tokens.resize(1 + info_.own_streams);
     row.job.kind = MOSHI_JOB_STEP;
@@ -118,7 +126,7 @@ class Bench {
   const MoshiCoreApi* api_;
   MoshiEngine* engine_;
   MoshiLmInfo info_ = MOSHI_INIT(MoshiLmInfo);
-  int fill_;
+  MoshiSession* filled_ = nullptr;
   std::mt19937 random_{1};
 };
 

@@ -4,8 +4,8 @@
 oracle's Python.
 
 As in run.py every implementation runs in a process of its own, never two at once, in rounds that take turns. Models
-are random ones in bf16, of the shapes in lm/. `--models moshi-7b --threads 2 --rounds 1 --fill 100` measures the full
-size; that needs 16 GB of disk and 20 GB of memory.
+are random ones in bf16, of the shapes in lm/. `--models moshi-7b --threads 2 --precisions bf16 --conversations 1 --fill 20
+--rounds 1` measures the full size; that needs 16 GB of disk and 20 GB of memory.
 """
 import argparse
 import collections
@@ -22,7 +22,7 @@ import report
 import run
 
 HERE = pathlib.Path(__file__).resolve().parent
-SHAPES = [(1, 40), (4, 20)]  # conversations, calls
+CALLS = 40  # of one conversation; of more, as many fewer
 PRECISIONS = ("f32", "bf16")
 
 
@@ -31,6 +31,7 @@ def parse_arguments():
     parser.add_argument("--build", default="build")
     parser.add_argument("--models", default="moshi-300m,stt-1b", help="shapes of tests/bench/lm, comma-separated")
     parser.add_argument("--threads", default="1,2", help="numbers of threads, default 1,2")
+    parser.add_argument("--conversations", default="1,4", help="numbers of conversations at once, default 1,4")
     parser.add_argument("--precisions", default=",".join(PRECISIONS))
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the numbers of calls")
@@ -69,7 +70,8 @@ def commands(args, build, model, precision):
 
 
 def measure(args, build, model, results):
-    jobs = [f"step:{rows}:{max(1, round(calls * args.scale))}" for rows, calls in SHAPES]
+    rows = map(int, args.conversations.split(","))
+    jobs = [f"step:{count}:{max(3, round(CALLS * args.scale / count))}" for count in rows]
     for turn in range(args.rounds):
         for threads in map(int, args.threads.split(",")):
             for precision in args.precisions.split(","):
