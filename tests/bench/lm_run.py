@@ -106,7 +106,7 @@ def main():
             sizes[shape] = step_bytes(model)
             measure(args, build, model, results)
     for threads in map(int, args.threads.split(",")):
-        machine[threads], _ = run.run_process([sys.executable, HERE / "machine_bench.py", "--threads", threads], threads)
+        machine[threads].append(run.machine_limits(build, threads))
     facts = run.facts(argparse.Namespace(rounds=args.rounds, codebooks=0))
     text = lm_report.tables(facts, results, machine, sizes)
     print(text)

@@ -90,6 +90,13 @@ def run_process(command, threads):
     return lines, first
 
 
+def machine_limits(build, threads):
+    """What the machine can do at best: {"gflops": ..., "gbytes": ...}."""
+    arithmetic, _ = run_process([sys.executable, HERE / "machine_bench.py", "--threads", threads], threads)
+    memory, _ = run_process([build / "tests" / "bench" / "memory-bench", "--threads", threads], threads)
+    return arithmetic[0] | memory[0]
+
+
 def run_all(args, commands):
     """results[implementation, threads][job key] = list of medians in ms, plus what the process said of itself."""
     scale = lambda calls: max(1, round(calls * args.scale))  # noqa: E731
@@ -107,8 +114,7 @@ def run_all(args, commands):
                 lines, first = run_process(commands[name] + options + ["encode:1:1:1", "decode:1:1:1"], threads)
                 results[name, threads]["start_s"] += [first] if first else []
                 results[name, threads]["peak_mb"] += [line["peak_kb"] / 1024 for line in lines if "peak_kb" in line]
-            limits, _ = run_process([sys.executable, HERE / "machine_bench.py", "--threads", threads], threads)
-            machine[threads] += limits
+            machine[threads].append(machine_limits((ROOT / args.build).resolve(), threads))
     return results, machine
 
 
