@@ -8,7 +8,7 @@ import numpy as np
 
 LOGITS = 1e-4  # of the greatest logit of the same step and stream
 EXTRA = 1e-4  # of a probability
-BF16 = 0.1  # of the greatest logit, where weights are rounded to bf16
+BF16 = 0.05  # root mean square of the differences by that of the logits, where weights are rounded to bf16
 GAP = 1e-5  # relative, in f64: a token may differ where the two most likely ones are nearer than this
 DISTINCT = 0.1  # least share of distinct tokens, of the steps or of the cardinality
 COMMONEST = 0.7  # greatest share of the steps that one token may have
@@ -27,6 +27,21 @@ def logit_error(ours, theirs, active):
     if not a.size or not np.isfinite(a).all():
         return np.inf
     return float((np.abs(a - b).max(axis=-1) / np.maximum(np.abs(b).max(axis=-1), 1e-30)).max())
+
+
+def rounding_error(ours, theirs, active):
+    """The root mean square of the differences by that of the logits: what coarser weights cost on the whole. The worst
+    single logit says little about that. Infinite where ours is NaN."""
+    if ours.shape != theirs.shape:
+        return np.inf
+    a, b = ours[active].astype(np.float64), theirs[active].astype(np.float64)
+    if not a.size:
+        return 0.0
+    known = ~np.isnan(b)
+    a, b = a[known], b[known]
+    if not a.size:
+        return np.inf
+    return float(np.sqrt(np.mean((a - b) ** 2) / np.mean(b ** 2))) if np.isfinite(a).all() else np.inf
 
 
 def probability_error(ours, theirs, active):

@@ -124,10 +124,9 @@ class LmShape:
                           f"{compared} compared, {len(ours['excused'])} excused")
         return not wrong
 
-    def compare_logits(self, run, kind, limit=lm_compare.LOGITS):
+    def compare_logits(self, run, kind, limit=lm_compare.LOGITS, error=lm_compare.logit_error):
         ours, theirs, active = self.load(run, kind), self.references[run], self.runs[run]["exec"]
-        errors = {name: lm_compare.logit_error(ours[f"{name}_logits"], theirs[f"{name}_logits"], active)
-                  for name in ("text", "audio")}
+        errors = {name: error(ours[f"{name}_logits"], theirs[f"{name}_logits"], active) for name in ("text", "audio")}
         if self.config.get("extra_heads_num_heads") and not self.runs[run]["whole"]:
             errors["extra heads"] = lm_compare.probability_error(ours["extra_heads"], theirs["extra_heads"], active)
         worst = max(errors.values())
@@ -165,7 +164,7 @@ class LmShape:
                     if output not in failed and os.path.exists(self.path(run, f"{mode}.{output}")):
                         self.compare_bits(run, f"{mode}.{output}")
         if "bf16" not in failed:
-            self.compare_logits("hooks", "teacher.bf16", lm_compare.BF16)
+            self.compare_logits("hooks", "teacher.bf16", lm_compare.BF16, lm_compare.rounding_error)
             self.compare_bits("batch", "alone.bf16", "lockstep.bf16")
         if "separate" not in failed and self.config.get("lora"):
             for run in ("hooks", "batch"):

@@ -223,6 +223,17 @@ class CompareLanguageModels(unittest.TestCase):
         nothing = np.full_like(self.text, np.nan)
         self.assertEqual(error(self.text, nothing, self.active), np.inf)
 
+    def test_logits_of_rounded_weights(self):
+        error = lm_compare.rounding_error
+        self.assertEqual(error(self.text, self.text, self.active), 0)
+        self.assertGreater(error(self.text * np.float32(1.06), self.text, self.active), lm_compare.BF16)
+        self.assertLess(error(self.text * np.float32(1.04), self.text, self.active), lm_compare.BF16)
+        broken = self.text.copy()
+        broken[4, 0, 7] = np.nan
+        self.assertEqual(error(broken, self.text, self.active), np.inf)
+        self.assertEqual(error(self.text[:20], self.text, self.active), np.inf)
+        self.assertEqual(error(self.text, np.full_like(self.text, np.nan), self.active), np.inf)
+
     def test_logits_that_the_reference_has_not(self):
         known = self.audio.copy()
         known[:2] = np.nan
