@@ -64,4 +64,22 @@ void SafetensorsWriter::commit() {
   file_.commit();
 }
 
+void write_safetensors(const std::string& path, const std::vector<F32Tensor>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<TensorHead> heads;
+  for (const F32Tensor& tensor : tensors) {
+    uint64_t elements = 1;
+    for (const int64_t size : tensor.shape) elements *= static_cast<uint64_t>(size);
+    if (elements != tensor.data.size()) {
+      throw Error(MOSHI_ERR_INVALID_ARGUMENT, "Tensor \"" + tensor.name + "\" has " +
+                                                  std::to_string(tensor.data.size()) +
+                                                  " values, which its shape does not hold");
+    }
+    heads.push_back({tensor.name, Dtype::kF32, tensor.shape});
+  }
+  SafetensorsWriter file(path, heads, metadata);
+  for (const F32Tensor& tensor : tensors) file.write(std::as_bytes(std::span(tensor.data)));
+  file.commit();
+}
+
 }  // namespace moshi::checkpoint

@@ -169,6 +169,7 @@ void Executor::compute() {
     const BatchEntry& entry = batch_.entries[static_cast<size_t>(i)];
     Track& track = entry.session->track(batch_.lane->work);
     track.frames += entry.good;
+    if (entry.good > 0) track.condition_memory.release();
     if (track.frames >= track.lane->frames_to_fill) track.memory.release();
     if (track.frames - track.guided_from >= track.lane->frames_to_fill) track.guidance_memory.release();
   }

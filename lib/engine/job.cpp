@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "engine/job.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/errors.h"
 
@@ -36,7 +38,7 @@ struct Tokens {
   const char* what;
   const int32_t* first;
   int count;
-  int64_t most;  ///< the highest
+  int32_t most;  ///< the highest
   bool forced;   ///< may also be MOSHI_TOKEN_GENERATE
 };
 
@@ -54,21 +56,23 @@ bool in_range(const Tokens& tokens, int frame, std::string* message) {
   return true;
 }
 
-/// The highest text token that the model can be given: the initial one, of both streams where two are in one token.
-int64_t highest_text_token(const lm::Config& config) {
-  const int64_t initial = config.text_card;
-  return config.demux_second_text_stream ? (initial + 1) * (initial + 2) - 1 : initial;
+bool is_bias(const float* bias, int count) {
+  return std::all_of(bias, bias + count, [](float value) { return value < std::numeric_limits<float>::infinity(); });
 }
 
 int good_steps(const MoshiJob& job, const lm::Config& config, int first, int frames, std::string* message) {
   const auto row = [](const int32_t* tokens, int frame, int width) {
     return tokens ? tokens + static_cast<ptrdiff_t>(frame) * width : nullptr;
   };
+  if (first == 0 && job.logit_bias && !is_bias(job.logit_bias, config.text_card_out)) {
+    *message = "the job's logit_bias holds NaN or infinity: a bias is finite, or -infinity to rule a token out";
+    return 0;
+  }
   for (int frame = first; frame < first + frames; ++frame) {
     const int user = config.user_streams();
     const Tokens all[] = {
         {"user stream", row(job.user_tokens, frame, user), user, config.card, false},
-        {"forced text", row(job.forced_text, frame, 1), 1, highest_text_token(config), true},
+        {"forced text", row(job.forced_text, frame, 1), 1, config.highest_text(), true},
         {"forced stream", row(job.forced_audio, frame, config.dep_q), config.dep_q, config.card, true},
     };
     for (const Tokens& tokens : all) {

@@ -112,7 +112,7 @@ void guide(Track& track, const lm::Guidance& guidance) {
   Reservation memory;
   if (guidance.active()) {
     const lm::LanguageModel& model = *track.lane->language_model;
-    memory = reserve_memory(model.row_bytes(true) - model.row_bytes(false),
+    memory = reserve_memory(model.row_bytes(true) - model.row_bytes(false) + track.condition_bytes,
                             "guidance (cfg-coef other than 1), which computes the session twice,");
   }
   row.set_guidance(guidance);
@@ -201,14 +201,18 @@ void set_session_conditions(Session& session, const MoshiCondition* conditions, 
   require_lm(session, "session_set_conditions()");
   if (!conditions && count > 0) invalid("session_set_conditions(): `conditions` is NULL, but `count` is not 0");
   require_idle(session, "given conditions");
-  Executor& executor = session.model->executor();
-  if (executor.on_own_thread()) invalid("session_set_conditions() must not be called from a callback of the core");
   std::vector<lm::Condition> copies;
   copies.reserve(count);
   for (size_t i = 0; i < count; ++i) copies.push_back(copy_of(conditions[i], i));
-  lm::Row& row = *session.track(Work::kStep).row.lm();
+  Track& track = session.track(Work::kStep);
+  lm::Row& row = *track.row.lm();
   if (row.steps() > 0) has_begun("conditions");
-  executor.run([&] { row.set_conditions(copies); });
+  const uint64_t bytes = track.lane->language_model->condition_bytes(copies);
+  Reservation memory =
+      reserve_memory(row.guidance().active() ? 2 * bytes : bytes, "the conditions of a language model session");
+  row.set_conditions(copies);
+  track.condition_memory = std::move(memory);
+  track.condition_bytes = bytes;
 }
 
 void apply_settings(Session& session) noexcept {

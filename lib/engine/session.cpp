@@ -85,9 +85,11 @@ std::unique_ptr<Session> bare_session(std::shared_ptr<Model> model, uint32_t rol
 Track clone_track(const Track& from, Track to) {
   if (const lm::Row* row = from.row.lm(); row && row->guidance().active()) {
     const lm::LanguageModel& model = *from.lane->language_model;
-    to.guidance_memory =
-        reserve_memory(model.row_bytes(true) - model.row_bytes(false), "the guidance of a language model session");
+    to.guidance_memory = reserve_memory(model.row_bytes(true) - model.row_bytes(false) + from.condition_bytes,
+                                        "the guidance of a language model session");
   }
+  to.condition_memory = reserve_memory(from.condition_bytes, "the conditions of a language model session");
+  to.condition_bytes = from.condition_bytes;
   to.row = from.row.clone();
   to.frames = from.frames;
   to.guided_from = from.guided_from;

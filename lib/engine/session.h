@@ -27,11 +27,13 @@ constexpr int kMaxJobsInFlight = 64;
 struct Track {
   Lane* lane = nullptr;  ///< of the model; null: not one of the session's roles
   Row row;
-  Reservation memory;           ///< the row's, until frames have put its ring to use
-  Reservation guidance_memory;  ///< likewise of its second half
-  int64_t frames = 0;           ///< run since the row was made
-  int64_t guided_from = 0;      ///< of those, before it got its second half
-  bool damaged = false;         ///< a call failed half-way: the row must be reset before it goes on
+  Reservation memory;            ///< the row's, until frames have put its ring to use
+  Reservation guidance_memory;   ///< likewise of its second half
+  Reservation condition_memory;  ///< of conditions, until a step has computed what it needs of them
+  uint64_t condition_bytes = 0;  ///< of one half
+  int64_t frames = 0;            ///< run since the row was made
+  int64_t guided_from = 0;       ///< of those, before it got its second half
+  bool damaged = false;          ///< a call failed half-way: the row must be reset before it goes on
 };
 
 /// How a language model session draws its tokens.

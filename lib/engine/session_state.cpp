@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "engine/session_state.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -141,7 +142,9 @@ void load_session(Session& session, std::span<const std::byte> in) {
     Track& track = session.tracks[i];
     if (!track.lane) continue;
     if (rows[i]) track.row = std::move(rows[i]);
-    track.frames = static_cast<int64_t>(head.frames[slot_of(track.lane->work)]);
+    // A head could say anything; nothing is computed from more than what fills a ring.
+    const auto most = static_cast<uint64_t>(track.lane->frames_to_fill);
+    track.frames = static_cast<int64_t>(std::min(head.frames[slot_of(track.lane->work)], most));
     track.guided_from = 0;
     track.damaged = false;
   }

@@ -63,7 +63,27 @@ bool Conditioning::used_in_sum(const std::string& name) const {
 }
 
 void Conditioning::check(std::span<const Condition> conditions) const {
-  for (const Condition& condition : conditions) check_one(condition);
+  for (const Condition& condition : conditions) {
+    check_one(condition);
+    const auto same = [&](const Condition& other) {
+      return other.name == condition.name && other.negative == condition.negative;
+    };
+    if (std::count_if(conditions.begin(), conditions.end(), same) > 1) {
+      refuse("the condition \"" + condition.name + "\" is given twice");
+    }
+  }
+}
+
+int Conditioning::cross_rows(std::span<const Condition> conditions) const {
+  int64_t rows = 0;
+  for (const std::string& name : fuser_.cross) {
+    int64_t most = 1;
+    for (const Condition& condition : conditions) {
+      if (condition.name == name) most = std::max(most, condition.rows);
+    }
+    rows += most;
+  }
+  return static_cast<int>(rows);
 }
 
 void Conditioning::check_one(const Condition& condition) const {

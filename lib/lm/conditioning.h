@@ -25,6 +25,8 @@ class Conditioning {
 
   /// Throws Error(INVALID_ARGUMENT) naming the condition and what it may be.
   void check(std::span<const Condition> conditions) const;
+  /// How many positions they give to attend to, in the longer half of guidance. check() has passed.
+  int cross_rows(std::span<const Condition> conditions) const;
   /// Of one half of guidance: the conditions that are `negative`, or those that are not. Absent ones are their learnt
   /// padding. check() has passed.
   FusedConditions fuse(Workspace& work, std::span<const Condition> conditions, bool negative) const;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/config_reader.h"
@@ -114,6 +115,12 @@ void contradiction(const ConfigReader& in, const char* key, const std::string& w
 }
 
 int Config::max_delay() const { return delays.empty() ? 0 : *std::max_element(delays.begin(), delays.end()); }
+
+int32_t Config::highest_text() const {
+  const int64_t initial = text_card;
+  const int64_t highest = demux_second_text_stream ? (initial + 1) * (initial + 2) - 1 : initial;
+  return static_cast<int32_t>(std::min<int64_t>(highest, std::numeric_limits<int32_t>::max()));
+}
 
 int Config::depth_weights() const {
   return depth_schedule.empty() ? 0 : *std::max_element(depth_schedule.begin(), depth_schedule.end()) + 1;

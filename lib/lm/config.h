@@ -2,6 +2,7 @@
 // The shape of a language model, as its config.json gives it to the reference's constructors.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -102,6 +103,8 @@ struct Config {
 
   int user_streams() const { return n_q - dep_q; }
   int streams() const { return 1 + n_q; }
+  /// The highest text token that it can be given: the initial one, of both streams where two are in one token.
+  int32_t highest_text() const;
   int max_delay() const;
   /// Distinct weights of the depth transformer.
   int depth_weights() const;

@@ -10,6 +10,8 @@ namespace moshi::lm {
 namespace {
 
 constexpr uint32_t kMagic = 0x314d4c4d;  // "MLM1"
+/// Far more steps than can be taken, and far from where adding to them would overflow.
+constexpr int64_t kMostSteps = int64_t{1} << 48;
 
 [[noreturn]] void refuse_state(const std::string& why) {
   throw Error(MOSHI_ERR_FORMAT, "the saved state is not one of this model: " + why);
@@ -69,6 +71,7 @@ void Conversation::prepare(Workspace& work) {
     one.cross = {};
     if (shape_.config.temporal.cross_attention && one.conditions.cross_count > 0) {
       one.cross = shape_.temporal.project_cross(work, one.conditions.cross.data(), one.conditions.cross_count);
+      one.conditions.cross = {};
     }
   }
   fused_ = true;
@@ -165,10 +168,14 @@ void Conversation::load(std::span<const std::byte> in) {
   if (saved.halves != expected.halves) {
     refuse_state("one was made with guidance and the other without: set cfg-coef before loading");
   }
-  if (std::memcmp(&saved, &expected, sizeof saved) != 0 || saved.steps < 0) refuse_state("its shape differs");
+  if (std::memcmp(&saved, &expected, sizeof saved) != 0) refuse_state("its shape differs");
+  if (saved.steps < 0 || saved.steps > kMostSteps) {
+    refuse_state("it would be at step " + std::to_string(saved.steps));
+  }
   std::vector<int32_t> tokens(tokens_.tokens().size());
   if (in.size() < sizeof saved + tokens.size() * sizeof(int32_t)) refuse_state("it is too short");
   std::memcpy(tokens.data(), in.data() + sizeof saved, tokens.size() * sizeof(int32_t));
+  if (!tokens_.could_hold(tokens)) refuse_state("it holds a token that this model does not have");
   const std::vector<int32_t> before(tokens_.tokens().begin(), tokens_.tokens().end());
   const int64_t steps_before = steps();
   tokens_.restore(saved.steps, tokens);

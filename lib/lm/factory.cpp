@@ -28,7 +28,10 @@ uint64_t packed_bytes(const Config& config, const Weights& weights, bool bf16, b
 }
 
 uint64_t row_bytes(const Config& config, bool bf16, bool guidance) {
-  return uint64_t{guidance ? 2u : 1u} * StepTransformer::ring_bytes(config.temporal, bf16);
+  // Without conditions, what is attended to is the learnt padding of each.
+  const auto absent = static_cast<int>(config.fuser.cross.size());
+  return uint64_t{guidance ? 2u : 1u} *
+         (StepTransformer::ring_bytes(config.temporal, bf16) + StepTransformer::cross_bytes(config.temporal, absent));
 }
 
 }  // namespace moshi::lm

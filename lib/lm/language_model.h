@@ -59,7 +59,7 @@ class Row {
   /// model cannot do.
   virtual void set_guidance(const Guidance& guidance) = 0;
   /// Replaces all conditions. Throws Error: CONFLICT after the first step; INVALID_ARGUMENT naming the condition and
-  /// what it may be. Computes (projections, cross-attention keys): for the executor's thread only.
+  /// what it may be. The next step computes what it needs of them.
   virtual void set_conditions(std::span<const Condition> conditions) = 0;
 
   /// Position, tokens and rings in an unpacked form that does not depend on the instruction set; settings and
@@ -101,7 +101,7 @@ class StepHooks {
 };
 
 /// A language model with its weights. The result of an item depends on its row's history alone, bit for bit: not on
-/// the other items nor on how steps are grouped. One call at a time; rows may be made, reset and destroyed from other
+/// the other items nor on how steps are grouped. One call at a time; rows may be made, changed and destroyed from other
 /// threads while they take no part in it.
 class LanguageModel {
  public:
@@ -111,6 +111,9 @@ class LanguageModel {
   virtual std::unique_ptr<Row> make_row() const = 0;
   /// Memory of one row with full rings; twice the rings under guidance.
   virtual size_t row_bytes(bool guidance) const = 0;
+  /// Memory that conditions take beside that, once the first step has run; twice that under guidance. Throws
+  /// Error(INVALID_ARGUMENT) as Row::set_conditions() does.
+  virtual size_t condition_bytes(std::span<const Condition> conditions) const = 0;
   virtual size_t weight_bytes() const = 0;  ///< memory of the weights as packed
   /// Runs the items' steps, frame by frame over all items. `hooks` may be null.
   virtual void step(std::span<StepItem> items, StepHooks* hooks) = 0;

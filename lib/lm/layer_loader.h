@@ -46,11 +46,8 @@ class LayerLoader {
 
   PackedTable table(const std::string& name);
 
-  const Weights& weights() const { return weights_; }
-
  private:
   kernels::PackedMatrix pack(const Matrix& matrix);
-  kernels::PackedMatrix pack_merged(const Linear& linear);
   void advance(uint64_t bytes);
 
   const Weights& weights_;

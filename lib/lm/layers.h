@@ -31,7 +31,6 @@ class LinearLayer {
  public:
   void load(LayerLoader& loader, const std::string& name);
   bool loaded() const { return packed_.weight.n > 0; }
-  int in() const { return packed_.weight.k; }
   int out() const { return packed_.weight.n; }
 
   /// What happens to the product: bias, activation, scale, residual, in this order.

@@ -2,10 +2,29 @@
 #include "lm/packed_model.h"
 
 #include <algorithm>
+#include <limits>
+#include <new>
 
 #include "lm/layer_loader.h"
 
 namespace moshi::lm {
+namespace {
+
+constexpr const char* kBadHook = "a hook left a token that the model cannot be given";
+
+bool in_range(std::span<const int32_t> tokens, int32_t highest) {
+  return std::all_of(tokens.begin(), tokens.end(),
+                     [&](int32_t token) { return token >= MOSHI_TOKEN_ZERO && token <= highest; });
+}
+
+/// Whether a token can be chosen: -infinity rules one out.
+bool can_choose(const float* logits, int count) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  return std::all_of(logits, logits + count, [](float value) { return value < kInfinity; }) &&
+         std::any_of(logits, logits + count, [](float value) { return value > -kInfinity; });
+}
+
+}  // namespace
 
 PackedModel::PackedModel(const ModelRequest& request)
     : config_(request.config),
@@ -25,6 +44,11 @@ void PackedModel::load(const ModelRequest& request) {
   if (config_.dep_q > 0) depth_.emplace(config_, false, loader);
 }
 
+size_t PackedModel::condition_bytes(std::span<const Condition> conditions) const {
+  conditioning_.check(conditions);
+  return StepTransformer::cross_bytes(config_.temporal, conditioning_.cross_rows(conditions));
+}
+
 std::unique_ptr<Row> PackedModel::make_row() const {
   return std::make_unique<Conversation>(Conversation::Shape{config_, temporal_->transformer(), conditioning_});
 }
@@ -35,7 +59,12 @@ void PackedModel::step(std::span<StepItem> items, StepHooks* hooks) {
     item.done = 0;
     item.problem = nullptr;
     frames = std::max(frames, item.frames);
-    static_cast<Conversation*>(item.row)->prepare(work_);
+    try {
+      static_cast<Conversation*>(item.row)->prepare(work_);
+    } catch (const std::bad_alloc&) {
+      // One row's conditions must not end the others' step.
+      item.problem = "there is not enough memory for its conditions";
+    }
   }
   for (int frame = 0; frame < frames; ++frame) step_frame(frame, items, hooks);
 }
@@ -60,20 +89,26 @@ void PackedModel::list_hooked() {
   for (const Turn& turn : turns_) hooked_.push_back(turn.item);
 }
 
+/// Hands out what the model says of a turn's text, and biases it.
+void PackedModel::take_text_logits(const Turn& turn, float* logits) {
+  const int count = config_.text_card_out;
+  StepItem& item = *turn.item;
+  if (!context_.kernels.finite(logits, count)) {
+    item.problem = "the text logits are not finite numbers: the weights are damaged or overflow";
+    return;
+  }
+  if (item.text_logits) std::copy_n(logits, count, item.text_logits + static_cast<size_t>(turn.frame) * count);
+  if (item.logit_bias) context_.kernels.add(logits, item.logit_bias, count);
+  if (item.extra_heads) {
+    const size_t width = static_cast<size_t>(config_.extra_heads) * config_.extra_heads_dim;
+    temporal_->extra_heads(work_, turn, item.extra_heads + turn.frame * width);
+  }
+}
+
 void PackedModel::choose_text(StepHooks* hooks) {
   const int count = config_.text_card_out;
   float* logits = temporal_->text_logits();
-  for (size_t i = 0; i < turns_.size(); ++i) {
-    const Turn& turn = turns_[i];
-    float* own = logits + i * count;
-    StepItem& item = *turn.item;
-    if (item.text_logits) std::copy_n(own, count, item.text_logits + static_cast<size_t>(turn.frame) * count);
-    if (item.logit_bias) context_.kernels.add(own, item.logit_bias, count);
-    if (item.extra_heads) {
-      const size_t width = static_cast<size_t>(config_.extra_heads) * config_.extra_heads_dim;
-      temporal_->extra_heads(work_, turn, item.extra_heads + turn.frame * width);
-    }
-  }
+  for (size_t i = 0; i < turns_.size(); ++i) take_text_logits(turns_[i], logits + i * count);
   if (hooks) {
     list_hooked();
     hooks->text_logits(hooked_, logits, count);
@@ -81,23 +116,34 @@ void PackedModel::choose_text(StepHooks* hooks) {
   text_.assign(turns_.size(), 0);
   for (size_t i = 0; i < turns_.size(); ++i) {
     const Turn& turn = turns_[i];
+    if (turn.failed()) continue;
     const float* own = logits + i * count;
-    if (!context_.kernels.finite(own, count)) {
-      turn.item->problem = "the text logits are not finite numbers: the weights are damaged or overflow";
+    if ((hooks || turn.item->logit_bias) && !can_choose(own, count)) {
+      turn.item->problem = "a bias or a hook left text logits with NaN or infinity, or ruled every token out";
       continue;
     }
     const int32_t forced = turn.item->forced_text ? turn.item->forced_text[turn.frame] : MOSHI_TOKEN_GENERATE;
     text_[i] = forced != MOSHI_TOKEN_GENERATE ? forced : choose_token(sampler_, turn, 0, own, count);
   }
   if (hooks) hooks->text(hooked_, text_.data());
-  for (size_t i = 0; i < turns_.size(); ++i) turns_[i].text = text_[i];
+  for (size_t i = 0; i < turns_.size(); ++i) {
+    turns_[i].text = text_[i];
+    const bool fits = !hooks || in_range(std::span(&text_[i], 1), config_.highest_text());
+    if (!fits && !turns_[i].failed()) turns_[i].item->problem = kBadHook;
+  }
 }
 
 void PackedModel::choose_audio(StepHooks* hooks) {
-  codes_.resize(turns_.size() * config_.dep_q);
+  const auto own = static_cast<size_t>(config_.dep_q);
+  codes_.resize(turns_.size() * own);
   if (!depth_) return;
   depth_->run(work_, sampler_, turns_, temporal_->hidden(), codes_.data());
-  if (hooks) hooks->audio(hooked_, codes_.data(), config_.dep_q);
+  if (!hooks) return;
+  hooks->audio(hooked_, codes_.data(), config_.dep_q);
+  for (size_t i = 0; i < turns_.size(); ++i) {
+    const bool fits = in_range(std::span(codes_).subspan(i * own, own), config_.card);
+    if (!fits && !turns_[i].failed()) turns_[i].item->problem = kBadHook;
+  }
 }
 
 void PackedModel::finish() {

@@ -22,12 +22,14 @@ class PackedModel final : public LanguageModel {
   const char* name() const override { return context_.kernels.name; }
   std::unique_ptr<Row> make_row() const override;
   size_t row_bytes(bool guidance) const override { return lm::row_bytes(config_, bf16_, guidance); }
+  size_t condition_bytes(std::span<const Condition> conditions) const override;
   size_t weight_bytes() const override { return arena_.bytes(); }
   void step(std::span<StepItem> items, StepHooks* hooks) override;
 
  private:
   void load(const ModelRequest& request);
   void step_frame(int frame, std::span<StepItem> items, StepHooks* hooks);
+  void take_text_logits(const Turn& turn, float* logits);
   void choose_text(StepHooks* hooks);
   void choose_audio(StepHooks* hooks);
   void finish();

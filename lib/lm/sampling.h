@@ -25,7 +25,7 @@ class Sampler {
 
   /// The most likely token, the first of equals.
   int greedy(const float* logits, int count) const { return kernels_.argmax(logits, count); }
-  /// `temperature` above 0. Logits must be finite.
+  /// `temperature` above 0. Logits must be finite, or -infinity for tokens that are ruled out, but not all of them.
   int draw(const float* logits, int count, float temperature, int top_k, const DrawPlace& place);
 
  private:

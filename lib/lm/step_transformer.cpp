@@ -70,6 +70,11 @@ size_t StepTransformer::ring_bytes(const TransformerShape& shape, bool bf16_ring
          static_cast<size_t>(shape.layers) * shape.kv_heads();
 }
 
+size_t StepTransformer::cross_bytes(const TransformerShape& shape, int count) {
+  if (!shape.cross_attention) return 0;
+  return nn::KvRing(count, shape.head_dim()).bytes() * static_cast<size_t>(shape.layers) * shape.heads;
+}
+
 StepTransformer::Layer StepTransformer::load_layer(LayerLoader& loader, const std::string& name, int sets) const {
   Layer layer;
   layer.norm1.load(loader, name + ".norm1", shape_.norm, shape_.dim);

@@ -36,6 +36,8 @@ class StepTransformer {
 
   /// Memory of a branch's rings.
   static size_t ring_bytes(const TransformerShape& shape, bool bf16_rings);
+  /// Memory of a CrossMemory of `count` positions.
+  static size_t cross_bytes(const TransformerShape& shape, int count);
   size_t ring_bytes() const { return static_cast<size_t>(rings()) * ring_.bytes(); }
   const nn::KvRing& ring() const { return ring_; }
   /// Rings in a branch's state, in order: [layer][key-value head].

@@ -13,6 +13,7 @@ TokenRing::TokenRing(const Config& config)
       max_delay_(config.max_delay()),
       capacity_(max_delay_ + 2),
       initial_text_(config.text_card),
+      highest_text_(config.highest_text()),
       initial_audio_(config.card),
       tokens_(static_cast<size_t>(config.streams()) * capacity_, MOSHI_TOKEN_NONE) {}
 
@@ -41,6 +42,14 @@ void TokenRing::read_frame(int32_t* tokens) const {
     tokens[stream] =
         step_ <= max_delay_ ? MOSHI_TOKEN_NONE : tokens_[index(stream, step_ - max_delay_ + delays_[stream])];
   }
+}
+
+bool TokenRing::could_hold(std::span<const int32_t> tokens) const {
+  const auto text = static_cast<size_t>(capacity_);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] < MOSHI_TOKEN_NONE || tokens[i] > (i < text ? highest_text_ : initial_audio_)) return false;
+  }
+  return true;
 }
 
 void TokenRing::restore(int64_t step, std::span<const int32_t> tokens) {

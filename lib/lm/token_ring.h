@@ -32,6 +32,8 @@ class TokenRing {
 
   /// The whole ring, for saving: streams() * capacity() tokens.
   std::span<const int32_t> tokens() const { return tokens_; }
+  /// Whether every one of such a ring's tokens is one that its stream can have.
+  bool could_hold(std::span<const int32_t> tokens) const;
   void restore(int64_t step, std::span<const int32_t> tokens);
 
  private:
@@ -45,6 +47,7 @@ class TokenRing {
   int max_delay_;
   int capacity_;
   int32_t initial_text_;
+  int32_t highest_text_;
   int32_t initial_audio_;
   int64_t step_ = 0;
   std::vector<int32_t> tokens_;

@@ -20,7 +20,9 @@
  *  - Engine functions may be called from any thread at any time.
  *  - A session may be used by one thread at a time, except session_cancel() and wait(), which may be
  *    called from any thread. Different sessions never wait for each other.
- *  - Completion callbacks run on the engine's thread and must neither block nor call back into the core.
+ *  - Completion callbacks and step hooks run on the engine's thread and must neither block nor call back into the core.
+ *  - While a model is being loaded, everything of its engine answers at once: facts that are not known yet are "", NULL
+ *    or 0, and session_open() is MOSHI_ERR_TIMEOUT. Only engine_wait() and fetch() take long.
  */
 #ifndef MOSHI_CORE_H
 #define MOSHI_CORE_H
@@ -142,7 +144,10 @@ typedef struct MoshiEngineConfig {
   MoshiProgressFn progress; /**< may be NULL; not called after engine_close() returns */
   void *progress_user;
 
-  /* The language model's. */
+  /*
+   * The language model's. Files are local paths ("~/" and "file://" too) or hf://owner/name/file; NULL and "" are the
+   * same.
+   */
   const char *lm_weights; /**< a weight file that replaces the model's own; NULL: the model's */
   const char *tokenizer;  /**< a sentencepiece model that replaces the model's own; NULL: the model's, if it has one */
   const char *config;     /**< a config.json that replaces the model's own; NULL: the model's */
@@ -152,11 +157,15 @@ typedef struct MoshiEngineConfig {
 
 /**
  * Progress of fetch(), from the thread that called it, several times a second: bytes of all files of the model that
- * have come and that there are (0: not known yet), and the file that is coming. Return 0 to cancel, 1 to go on.
+ * have come and that there are (0: not known yet), and the file that is coming, as its repository names it. Not called
+ * where nothing has to come. Return 0 to cancel, 1 to go on.
  */
 typedef int32_t (*MoshiFetchFn)(void *user, const char *file, uint64_t done, uint64_t total);
 
-/** Facts of a language model. Strings and arrays live as long as the engine. */
+/**
+ * Facts of a language model, known as soon as engine_open() has returned unless they say otherwise. Strings and arrays
+ * live as long as the engine.
+ */
 typedef struct MoshiLmInfo {
   size_t size;
   const char *lm_file;
@@ -169,7 +178,7 @@ typedef struct MoshiLmInfo {
   int32_t own_streams;        /**< codebooks that it generates (dep_q); 0: text only */
   int32_t user_streams;       /**< codebooks that it listens to */
   int32_t cardinality;        /**< codes per codebook; `user_tokens` may also be this: the initial token */
-  int32_t text_cardinality;   /**< text tokens that it can be given, as `forced_text` */
+  int32_t text_cardinality;   /**< text tokens of one text; as `forced_text` also this: the initial token */
   int32_t text_logits;        /**< text tokens that it can say */
   int32_t text_padding;       /**< token of a frame without text */
   int32_t text_end_padding;   /**< token before a new word */
@@ -181,10 +190,10 @@ typedef struct MoshiLmInfo {
   int64_t processing_ns_step; /**< one step, one session, measured at warm-up; 0 until loaded */
 
   /* What the model's lm_gen_config and stt_config ask for, else the reference's defaults. */
-  float temperature, text_temperature;
-  int32_t top_k, text_top_k;
-  int32_t sampling; /**< 0: greedy */
-  float cfg_coef;
+  float temperature, text_temperature; /**< at least 0; 0: greedy */
+  int32_t top_k, text_top_k;           /**< 0: all */
+  int32_t sampling;                    /**< 0: greedy */
+  float cfg_coef;                      /**< 1: no guidance. Sessions begin without: session_set() turns it on */
   double audio_delay_seconds;          /**< speech to text: text comes this much after its audio */
   double audio_silence_prefix_seconds; /**< speech to text: silence that the model wants first */
 
@@ -217,7 +226,7 @@ typedef struct MoshiEngineInfo {
 typedef struct MoshiEngineLimits {
   size_t size;
   uint64_t bytes_weights; /**< taken by the model once, in all roles that are loaded */
-  uint64_t bytes_session; /**< needed for one session of the roles asked about */
+  uint64_t bytes_session; /**< needed for one session of the roles asked about; LM: twice that under guidance */
   uint64_t bytes_free;    /**< of the device or machine now */
   int32_t sessions_open;
   int32_t sessions_max; /**< 0: bounded by memory only */
@@ -236,7 +245,7 @@ typedef struct MoshiSessionConfig {
   size_t size;
   uint32_t roles; /**< MoshiRole bits, a subset of the engine's */
   MoshiClass work_class;
-  int64_t seed; /**< of sampling (LM); -1 draws one */
+  int64_t seed; /**< of sampling (LM), from 0 on; -1 draws one */
   /** LM: MOSHI_ERR_BUSY when the model has this many sessions in this process already; 0: bounded by memory only. */
   int32_t max_sessions;
 } MoshiSessionConfig;
@@ -276,14 +285,23 @@ typedef struct MoshiJob {
    * whatever it is given. tokens_out of step s (from 0) is frame s - max_delay: MOSHI_TOKEN_NONE before that.
    */
   const int32_t *user_tokens;  /**< LM: frames * user_streams, each -1 to cardinality; NULL: all MOSHI_TOKEN_ZERO */
-  const int32_t *forced_text;  /**< LM, optional: frames; taken instead of what was sampled at this step */
-  const int32_t *forced_audio; /**< LM, optional: frames * own_streams; likewise, before the next codebook is sampled */
-  const float *logit_bias;     /**< LM, optional: text_logits, added to the text logits of every frame */
+  /**
+   * LM, optional: frames, each MOSHI_TOKEN_GENERATE, or -1 to text_cardinality (of two texts in one token: as the model
+   * joins them); taken instead of what would be sampled at this step.
+   */
+  const int32_t *forced_text;
+  /**
+   * LM, optional: frames * own_streams, each MOSHI_TOKEN_GENERATE, or -1 to cardinality; likewise, before the next
+   * codebook is sampled.
+   */
+  const int32_t *forced_audio;
+  /** LM, optional: text_logits, added to the text logits of every frame; finite, or -INFINITY to rule a token out. */
+  const float *logit_bias;
   int32_t *tokens_out;         /**< LM: frames * (1 + own_streams): text, then own codes; undelayed */
   int32_t *sampled_out;        /**< LM, optional: the same shape: what this step sampled or was forced, not undelayed */
   float *text_logits_out;      /**< LM, optional: frames * text_logits, after guidance, before bias */
   float *audio_logits_out;     /**< LM, optional: frames * own_streams * cardinality, after guidance */
-  float *extra_heads_out;      /**< LM, optional: frames * extra_heads * extra_head_width probabilities */
+  float *extra_heads_out;      /**< LM, optional: frames * extra_heads * extra_head_width probabilities, unguided */
 
   MoshiJobDone done; /**< optional */
   void *done_user;
@@ -300,13 +318,14 @@ typedef struct MoshiJob {
 
 /**
  * Named condition of an LM session. Conditions that are not named are absent (their learnt padding is fed). Under
- * guidance, `negative` ones are what it leads away from: where none are given, all are absent there.
+ * guidance, `negative` ones are what it leads away from: where none are given, all are absent there. The same name
+ * may come once with and once without `negative`. Everything is copied.
  */
 typedef struct MoshiCondition {
   size_t size;
   const char *name;
   const char *text;    /**< for table conditions; NULL for tensors, or absent */
-  const float *tensor; /**< rows * columns, row-major */
+  const float *tensor; /**< rows * columns, row-major, finite; 65536 rows at most, 1 where it is added to the input */
   const uint8_t *mask; /**< rows; NULL: all valid */
   int64_t rows, columns;
   int32_t negative; /**< 1: for the unconditional half of guidance */
@@ -314,15 +333,19 @@ typedef struct MoshiCondition {
 
 /**
  * Batched callback of an LM engine, once per step on the engine's thread; must not block or re-enter. Row r of `data`
- * begins r * row_stride values after the first and belongs to sessions[r].
+ * begins r * row_stride values after the first and belongs to sessions[r]. `sessions` are those that the same engine
+ * reference opened. A row that is left with what cannot be ends its job with MOSHI_ERR_DATA, and no other.
  */
 typedef void (*MoshiStepFn)(void *user, int32_t rows, MoshiSession *const *sessions, void *data, int64_t row_stride);
 
 typedef struct MoshiStepHooks {
   size_t size;
-  MoshiStepFn text_logits; /**< data: float text logits, may be changed before the text token is sampled */
-  MoshiStepFn text;        /**< data: int32 text token, may be changed before the depth transformer runs */
-  MoshiStepFn audio;       /**< data: int32 own audio tokens of the step, may be changed before they are kept */
+  /** data: float text logits, guided and biased; may be changed before the text token is sampled, to -INFINITY too */
+  MoshiStepFn text_logits;
+  /** data: int32 text token, sampled or forced; may be changed before the depth transformer runs, as `forced_text` */
+  MoshiStepFn text;
+  /** data: int32 own audio tokens of the step; may be changed before they are kept, as `forced_audio` */
+  MoshiStepFn audio;
   void *user;
 } MoshiStepHooks;
 
@@ -364,6 +387,7 @@ typedef struct MoshiCoreApi {
   MoshiStatus (*engine_info)(MoshiEngine *engine, MoshiEngineInfo *info, MoshiError *error);
   MoshiStatus (*engine_limits)(MoshiEngine *engine, uint32_t roles, MoshiEngineLimits *limits, MoshiError *error);
   MoshiStatus (*engine_stats)(MoshiEngine *engine, MoshiEngineStats *stats, MoshiError *error);
+  /** Hooks of the sessions of this reference; NULL: none. When it returns, those before are not called any more. */
   MoshiStatus (*engine_set_hooks)(MoshiEngine *engine, const MoshiStepHooks *hooks, MoshiError *error);
 
   /** Opens a session on a loaded engine. The memory is checked before it is taken. */
@@ -375,21 +399,35 @@ typedef struct MoshiCoreApi {
    */
   MoshiStatus (*session_reset)(MoshiSession *session, MoshiError *error);
   /**
-   * Sets a named number of the session: "class" (MoshiClass); of an LM session "temperature", "text-temperature",
-   * "top-k", "text-top-k" (0: all), "sampling" (0: greedy), "seed", which hold from the next step on, and "cfg-coef",
-   * "cfg-text" (0: text is not guided), "cfg-masked-until" (steps; -1: never), which hold from its first step on:
-   * changing between guidance and none later is MOSHI_ERR_CONFLICT.
+   * Sets a named number of the session: "class" (MoshiClass); of an LM session "temperature" and "text-temperature" (at
+   * least 0), "top-k" and "text-top-k" (at least 0; 0: all), "sampling" (0: greedy, or 1) and "seed" (0 to 2^53; -1
+   * draws one), and of guidance "cfg-coef" (1: none), "cfg-text" (0: text is not guided, or 1) and "cfg-masked-until"
+   * (steps in which the other half hears nothing; -1: none). All hold from the next step on. Changing between guidance
+   * and none takes or frees memory, and is MOSHI_ERR_CONFLICT after the first step. A model without conditions has
+   * nothing else to lead away from: set "cfg-text" 0 or "cfg-masked-until" before "cfg-coef".
    */
   MoshiStatus (*session_set)(MoshiSession *session, const char *name, double value, MoshiError *error);
-  /** Replaces all conditions of an LM session. Before its first step, or after a reset: later is MOSHI_ERR_CONFLICT. */
+  /**
+   * Replaces all conditions of an LM session. Before its first step, or after a reset: later is MOSHI_ERR_CONFLICT. On
+   * an error those before stay. Their memory is checked before it is taken; the first step computes what it needs of
+   * them.
+   */
   MoshiStatus (*session_set_conditions)(MoshiSession *session, const MoshiCondition *conditions, size_t count,
                                         MoshiError *error);
   /** Cancels what is in flight, waits for it to end (at most a quantum), frees the state. */
   void (*session_close)(MoshiSession *session);
-  /** A new session that goes on from the same state. */
+  /** A new session that goes on from the same state, with the same settings and conditions; counts as one more. */
   MoshiStatus (*session_fork)(MoshiSession *session, MoshiSession **copy, MoshiError *error);
-  /** Writes the state, with model hash, precision and version. `data` NULL: only `*bytes` is set. */
+  /**
+   * Writes the state, with model hash, precision and version; an LM's without settings and conditions. `*bytes` is the
+   * size of `data` and becomes what the state needs, which grows with an LM's steps. `data` NULL: only that.
+   */
   MoshiStatus (*session_save)(MoshiSession *session, void *data, size_t *bytes, MoshiError *error);
+  /**
+   * Goes on from a saved state; an LM session keeps its settings and conditions, and must have guidance if, and only
+   * if, the saved one had. MOSHI_ERR_FORMAT for damaged bytes, MOSHI_ERR_MISMATCH for those of another model; the
+   * session is then as before.
+   */
   MoshiStatus (*session_load)(MoshiSession *session, const void *data, size_t bytes, MoshiError *error);
 
   /** Hands a job over and returns at once. MOSHI_ERR_BUSY when too many jobs of the session are in flight. */
@@ -406,12 +444,15 @@ typedef struct MoshiCoreApi {
   /**
    * Gets what engine_open() with the same configuration needs from the hub into the Hugging Face cache, as its client
    * would: missing files only, resumed, checked. Returns when all is there. Takes as long as it takes: call it on a
-   * thread of its own. MOSHI_OK at once when nothing is missing or the model is local.
+   * thread of its own. MOSHI_OK at once when nothing is missing. A local model is only looked at: what it lacks is
+   * MOSHI_ERR_NOT_FOUND, as in engine_open(), and so is what the hub does not have. Else MOSHI_ERR_NETWORK,
+   * MOSHI_ERR_NOT_AUTHORIZED, MOSHI_ERR_CANCELLED, MOSHI_ERR_READ (no room on the disk) or MOSHI_ERR_FORMAT (a checksum
+   * that is wrong twice).
    */
   MoshiStatus (*fetch)(const MoshiEngineConfig *config, MoshiFetchFn progress, void *user, MoshiError *error);
   /** Facts of the language model of an engine opened with MOSHI_ROLE_LM; others are MOSHI_ERR_INVALID_ARGUMENT. */
   MoshiStatus (*lm_info)(MoshiEngine *engine, MoshiLmInfo *info, MoshiError *error);
-  /** What to show for a text token. MOSHI_ERR_NOT_SUPPORTED if the model has no tokenizer. */
+  /** What to show for a text token; any number may be asked about. MOSHI_ERR_NOT_SUPPORTED without a tokenizer. */
   MoshiStatus (*lm_piece)(MoshiEngine *engine, int32_t token, MoshiPiece *piece, MoshiError *error);
   /** The seed that a session's sampling uses: the given one, or the one that was drawn. */
   MoshiStatus (*session_seed)(MoshiSession *session, int64_t *seed, MoshiError *error);

@@ -10,7 +10,7 @@
 extern "C" {
 
 /// Changes with every change of the table.
-#define MOSHI_TEXT_ABI 1u
+#define MOSHI_TEXT_ABI 2u
 #define MOSHI_TEXT_GET_API_SYMBOL "moshi_text_get_api"
 
 typedef struct MoshiTextModel MoshiTextModel;
@@ -26,10 +26,6 @@ typedef struct MoshiTextApi {
   /// The UTF-8 of piece `id`, from 0 to size() - 1, for as long as the model is open. `byte`: the value of a byte
   /// piece, -1 for every other one.
   const char* (*piece)(const MoshiTextModel* model, int32_t id, size_t* length, int32_t* byte);
-  /// The ids of `text`, to be given to release(). Null: `error` says why.
-  int32_t* (*encode)(const MoshiTextModel* model, const char* text, size_t length, size_t* count, char* error,
-                     size_t error_size);
-  void (*release)(int32_t* ids);
 } MoshiTextApi;
 
 typedef const MoshiTextApi* (*MoshiTextGetApi)(uint32_t abi);  ///< null: another ABI

@@ -27,8 +27,7 @@ using ModelPtr = std::unique_ptr<MoshiTextModel, void (*)(MoshiTextModel*)>;
 
 class SentencepieceTokenizer final : public Tokenizer {
  public:
-  SentencepieceTokenizer(const MoshiTextApi& api, ModelPtr model, std::string path)
-      : api_(api), model_(std::move(model)), path_(std::move(path)) {
+  SentencepieceTokenizer(const MoshiTextApi& api, ModelPtr model) : api_(api), model_(std::move(model)) {
     for (int id = 0; id < size(); ++id) {
       size_t length = 0;
       int32_t byte = -1;
@@ -45,31 +44,27 @@ class SentencepieceTokenizer final : public Tokenizer {
   int eos_id() const override { return api_.eos(model_.get()); }
   const std::vector<Piece>& pieces() const override { return pieces_; }
 
-  std::vector<int> encode(std::string_view text) const override {
-    char why[256] = "";
-    size_t count = 0;
-    const std::unique_ptr<int32_t[], void (*)(int32_t*)> ids(
-        api_.encode(model_.get(), text.data(), text.size(), &count, why, sizeof why), api_.release);
-    if (!ids) throw Error(MOSHI_ERR_FORMAT, "the tokenizer " + path_ + " cannot encode a text", why);
-    return {ids.get(), ids.get() + count};
-  }
-
  private:
   const MoshiTextApi& api_;
   const ModelPtr model_;
-  const std::string path_;
   std::vector<Piece> pieces_;
 };
 
 }  // namespace
 
 std::unique_ptr<Tokenizer> Tokenizer::open(const std::string& path) {
+  // A hundred times what published ones have; the library's parser counts bytes in an int.
+  constexpr uint64_t kMostBytes = uint64_t{64} << 20;
   const checkpoint::MappedFile file(path, checkpoint::MappedFile::Mode::kMap);
+  if (file.bytes() > kMostBytes) {
+    throw Error(MOSHI_ERR_FORMAT, path + " is no sound sentencepiece model; get the file again",
+                std::to_string(file.bytes()) + " bytes");
+  }
   const MoshiTextApi& api = module_api();
   char why[256] = "";
   ModelPtr model(api.open(file.data().data(), file.data().size(), why, sizeof why), api.close);
   if (!model) throw Error(MOSHI_ERR_FORMAT, path + " is no sound sentencepiece model; get the file again", why);
-  return std::make_unique<SentencepieceTokenizer>(api, std::move(model), path);
+  return std::make_unique<SentencepieceTokenizer>(api, std::move(model));
 }
 
 }  // namespace moshi::text

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-// A sentencepiece model: tokens to what is shown for them, and text to tokens.
+// A sentencepiece model: tokens to what is shown for them.
 #pragma once
 
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace moshi::text {
@@ -25,7 +24,6 @@ class Tokenizer {
   /// Pieces of all tokens, made once. Byte pieces ("<0xE2>") are kByte; every other piece is shown as the reference's
   /// server shows it. Padding is the caller's business: the tokenizer does not know the model's padding tokens.
   virtual const std::vector<Piece>& pieces() const = 0;
-  virtual std::vector<int> encode(std::string_view text) const = 0;
 };
 
 }  // namespace moshi::text

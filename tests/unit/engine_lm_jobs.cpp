@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Step jobs: what is checked, what comes out, what goes wrong for one and not for others.
+#include <cmath>
+#include <limits>
+
 #include "engine_lm_fixture.h"
 
 namespace {
@@ -187,6 +190,20 @@ TEST_F(EngineLmJobs, ABiasMovesTheText) {
   ASSERT_EQ(run(session, steps), MOSHI_OK);
   EXPECT_EQ(steps.sampled[0], 11);
   EXPECT_EQ(steps.sampled[kWidth], 11);
+}
+
+TEST_F(EngineLmJobs, ABiasThatIsNoneLeavesTheConversationAsItWas) {
+  MoshiSession* session = lm_session(lm_loaded());
+  Steps steps(heard(2, 1));
+  std::vector<float> bias(stub::kTextCard, 0.0f);
+  bias[3] = std::nanf("");
+  steps.job.logit_bias = bias.data();
+  EXPECT_EQ(run(session, steps), MOSHI_ERR_DATA);
+  EXPECT_TRUE(says("logit_bias")) << error.message;
+  EXPECT_EQ(steps.job.frames_done, 0);
+  bias[3] = -std::numeric_limits<float>::infinity();
+  EXPECT_EQ(run(session, steps), MOSHI_OK) << error.message;
+  EXPECT_NE(steps.sampled[0], 3);
 }
 
 TEST_F(EngineLmJobs, AStepThatFailsIsNamedAndLeavesOthersAlone) {

@@ -197,6 +197,29 @@ TEST_F(EngineLmSession, ConditionsReachTheRow) {
   EXPECT_EQ(sampled(session, user), alone(engine, user));
 }
 
+TEST_F(EngineLmSession, ConditionsTakeTheirMemoryBeforeTheyAreHeard) {
+  MoshiEngine* engine = lm_loaded();
+  const float values[] = {1, 2, 3};
+  MoshiCondition voice = condition("voice", nullptr);
+  voice.tensor = values;
+  voice.rows = 3;
+  voice.columns = 1;
+  free_bytes = stub::kLmRowBytes + 2 * stub::kConditionBytes;
+  MoshiSession* session = lm_session(engine);
+  EXPECT_EQ(api.session_set_conditions(session, &voice, 1, &error), MOSHI_ERR_NO_MEMORY);
+  EXPECT_TRUE(says("300.0 kB (300000 bytes)") && says("200.0 kB (200000 bytes)")) << error.message;
+
+  free_bytes = 2 * stub::kLmRowBytes + 6 * stub::kConditionBytes;
+  EXPECT_EQ(api.session_set_conditions(session, &voice, 1, &error), MOSHI_OK) << error.message;
+  EXPECT_EQ(set(session, "cfg-coef", 3), MOSHI_OK) << error.message;
+  MoshiEngineLimits limits = MOSHI_INIT(MoshiEngineLimits);
+  ASSERT_EQ(api.engine_limits(engine, MOSHI_ROLE_LM, &limits, &error), MOSHI_OK);
+  EXPECT_EQ(limits.bytes_free, 0u);
+  sampled(session, heard(1, 1));
+  ASSERT_EQ(api.engine_limits(engine, MOSHI_ROLE_LM, &limits, &error), MOSHI_OK);
+  EXPECT_EQ(limits.bytes_free, 3 * stub::kConditionBytes);  // the second half's are promised with its ring
+}
+
 TEST_F(EngineLmSession, WrongConditionsAreRefused) {
   MoshiSession* session = lm_session(lm_loaded());
   const float values[] = {1, std::nanf("")};

@@ -3,8 +3,11 @@
 // reference's is for the conformance vectors and the comparison with it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -151,6 +154,19 @@ TEST_F(LmModelTest, ACopyAndASavedStateGoOnAlike) {
     const Heard expected = run_one(*row, 9, 15);
     EXPECT_EQ(run_one(*copy, 9, 15), expected);
     EXPECT_EQ(run_one(*other, 9, 15), expected);
+    // What it is made of, where a Header begins and where tokens do.
+    const auto refused = [&](size_t at, auto value) {
+      std::vector<std::byte> bad = state;
+      std::memcpy(bad.data() + at, &value, sizeof value);
+      EXPECT_THROW(other->load(bad), Error) << "at " << at;
+    };
+    refused(0, uint32_t{0});
+    refused(32, int64_t{-1});
+    refused(32, std::numeric_limits<int64_t>::max());
+    refused(40, int32_t{61});                        // text: 60 is the initial one
+    refused(40 + 3 * sizeof(int32_t), int32_t{41});  // a code: likewise 40
+    refused(40 + 3 * sizeof(int32_t), int32_t{-3});
+    EXPECT_EQ(run_one(*other, 2, 3), run_one(*row, 2, 3)) << "as if nothing had been loaded";
     state.pop_back();
     EXPECT_THROW(other->load(state), Error);
   }
@@ -225,6 +241,52 @@ TEST_F(LmModelTest, NumbersThatAreNoneEndOneRowAlone) {
   EXPECT_NE(items[1].problem, nullptr);
 }
 
+/// Puts one value in the first row's text logits, text or codes.
+class Meddler final : public StepHooks {
+ public:
+  void text_logits(std::span<StepItem* const>, float* logits, ptrdiff_t) override {
+    if (ruled_out > 0) std::fill_n(logits, ruled_out, -std::numeric_limits<float>::infinity());
+    if (logit != 0) logits[0] = logit;
+  }
+  void text(std::span<StepItem* const>, int32_t* tokens) override { tokens[0] = text_token.value_or(tokens[0]); }
+  void audio(std::span<StepItem* const>, int32_t* tokens, ptrdiff_t) override { tokens[2] = code.value_or(tokens[2]); }
+  int ruled_out = 0;
+  float logit = 0;
+  std::optional<int32_t> text_token, code;
+};
+
+TEST_F(LmModelTest, WhatHooksLeaveIsChecked) {
+  make(std::string(kMoshi) + "}");
+  const auto step = [&](auto change) {
+    Meddler hooks;
+    change(hooks);
+    const auto meddled = model_->make_row();
+    const auto neighbor = model_->make_row();
+    std::vector<int32_t> sampled(8);
+    std::vector<int32_t> tokens(8);
+    StepItem items[2] = {{.row = meddled.get(), .frames = 1}, {.row = neighbor.get(), .frames = 1}};
+    for (int i = 0; i < 2; ++i) {
+      items[i].tokens = &tokens[i * 4];
+      items[i].sampled = &sampled[i * 4];
+    }
+    model_->step(items, &hooks);
+    EXPECT_EQ(items[1].done, 1);
+    EXPECT_EQ(items[0].done == 1, items[0].problem == nullptr);
+    return items[0].problem ? -100 : sampled[0];
+  };
+  EXPECT_EQ(step([](Meddler& m) { m.text_token = 60; }), 60);
+  EXPECT_EQ(step([](Meddler& m) { m.text_token = -1; }), -1);
+  EXPECT_EQ(step([](Meddler& m) { m.ruled_out = 59; }), 59);
+  EXPECT_EQ(step([](Meddler& m) { m.ruled_out = 60; }), -100);
+  EXPECT_EQ(step([](Meddler& m) { m.logit = std::numeric_limits<float>::infinity(); }), -100);
+  EXPECT_EQ(step([](Meddler& m) { m.logit = std::numeric_limits<float>::quiet_NaN(); }), -100);
+  EXPECT_EQ(step([](Meddler& m) { m.text_token = 61; }), -100);
+  EXPECT_EQ(step([](Meddler& m) { m.text_token = -2; }), -100);
+  EXPECT_NE(step([](Meddler& m) { m.code = 40; }), -100);
+  EXPECT_EQ(step([](Meddler& m) { m.code = 41; }), -100);
+  EXPECT_EQ(step([](Meddler& m) { m.code = -2; }), -100);
+}
+
 TEST_F(LmModelTest, ConditionsAreCheckedAndHeard) {
   make(std::string(kMoshi) + kConditions + "}");
   const auto row = model_->make_row();
@@ -242,6 +304,8 @@ TEST_F(LmModelTest, ConditionsAreCheckedAndHeard) {
   row->reset();
   EXPECT_THROW(row->set_conditions(std::vector{word("mood", "any")}), Error);
   EXPECT_THROW(row->set_conditions(std::vector{word("description", "ugly")}), Error);
+  EXPECT_THROW(row->set_conditions(std::vector{good, good}), Error);
+  EXPECT_GT(model_->condition_bytes(std::vector{tensor("voice", 40, 5)}), model_->condition_bytes(std::vector{voice}));
   Condition narrow = voice;
   narrow.columns = 4;
   EXPECT_THROW(row->set_conditions(std::vector{narrow}), Error);

@@ -32,6 +32,7 @@ constexpr int kMaxDelay = 2;
 constexpr int kHeads = 2;
 constexpr int kHeadWidth = 3;
 constexpr size_t kLmRowBytes = 1'000'000;
+constexpr size_t kConditionBytes = 100'000;  ///< of each value of a tensor
 /// User token 0 of a step at which a row's logits stop being numbers.
 constexpr int32_t kPoison = 13;
 
@@ -138,6 +139,11 @@ class StubLanguageModel final : public lm::LanguageModel {
   const char* name() const override { return "stub"; }
   std::unique_ptr<lm::Row> make_row() const override { return std::make_unique<LmRow>(control_); }
   size_t row_bytes(bool guidance) const override { return guidance ? 2 * kLmRowBytes : kLmRowBytes; }
+  size_t condition_bytes(std::span<const lm::Condition> conditions) const override {
+    size_t bytes = 0;
+    for (const lm::Condition& condition : conditions) bytes += condition.tensor.size() * kConditionBytes;
+    return bytes;
+  }
   size_t weight_bytes() const override { return 70'000'000; }
 
   void step(std::span<lm::StepItem> items, lm::StepHooks* hooks) override {
@@ -262,7 +268,6 @@ class StubTokenizer final : public moshi::text::Tokenizer {
   int size() const override { return static_cast<int>(pieces_.size()); }
   int eos_id() const override { return 2; }
   const std::vector<moshi::text::Piece>& pieces() const override { return pieces_; }
-  std::vector<int> encode(std::string_view) const override { return {}; }
 
  private:
   std::vector<moshi::text::Piece> pieces_;
