@@ -9,13 +9,26 @@
 #define GST_CAT_DEFAULT moshilm_debug
 
 namespace gstmoshi {
+namespace {
+
+/** The same segment without a stop, beyond which downstream would cut off what goes on after the input's end. */
+EventPtr OpenEnded(GstEvent* event) {
+  GstSegment segment;
+  gst_event_copy_segment(event, &segment);
+  segment.stop = GST_CLOCK_TIME_NONE;
+  EventPtr open(gst_event_new_segment(&segment));
+  gst_event_set_seqnum(open.get(), gst_event_get_seqnum(event));
+  return open;
+}
+
+}  // namespace
 
 bool Conversation::Start(const SessionPlan& plan) {
   gst_segment_init(&segment_, GST_FORMAT_TIME);
   session_.SetPlan(plan);
   applied_.seed = plan.seed;
   begun_ = used_ = failed_ = conditioned_ = warned_ = jump_ = false;
-  ended_ = reset_wanted_ = false;
+  reset_wanted_ = false;
   next_ = GST_CLOCK_TIME_NONE;
   format_.reset();
   output_.Forget();
@@ -43,7 +56,6 @@ void Conversation::Flush() {
     if (entry.event && OutlivesFlush(entry.event.get())) output_.Forward(std::move(entry.event));
   pending_.clear();
   begun_ = failed_ = jump_ = false;
-  ended_ = false;
   next_ = GST_CLOCK_TIME_NONE;
   output_.Flush();
   std::lock_guard lock(mutex_);
@@ -60,6 +72,10 @@ void Conversation::Loop() {
   // Whether there is room for one more session is known before any input has come.
   if (session_.Ready() == GST_FLOW_ERROR) Fail(GST_FLOW_ERROR);
   while (std::optional<Input> input = input_.Pop()) {
+    if (failed_) {
+      HandleAfterError(*input);
+      continue;
+    }
     GstFlowReturn flow = session_.Ready();
     if (flow == GST_FLOW_FLUSHING) {
       input_.PutBack(std::move(*input));
@@ -74,16 +90,22 @@ void Conversation::Loop() {
 void Conversation::Fail(GstFlowReturn flow) {
   if (failed_) return;
   failed_ = true;
-  input_.Refuse(flow);
+  // An error has been posted where it happened; what else there is, upstream posts when it gets to know.
+  if (!input_.Refuse(flow) && flow != GST_FLOW_ERROR) GST_ELEMENT_FLOW_ERROR(element_, flow);
   pending_.clear();
   if (output_.stream_started()) output_.Forward(EventPtr(gst_event_new_eos()));
 }
 
 GstFlowReturn Conversation::Handle(Input& input) {
   if (input.event) return HandleEvent(std::move(input.event));
-  if (failed_) return GST_FLOW_OK;
   if (reset_wanted_.exchange(false)) Abandon();
   return Listen(input);
+}
+
+void Conversation::HandleAfterError(Input& input) {
+  if (!input.event || GST_EVENT_TYPE(input.event.get()) != GST_EVENT_STREAM_START) return;
+  output_.StartStream(input.event.get());
+  output_.Forward(EventPtr(gst_event_new_eos()));
 }
 
 GstFlowReturn Conversation::HandleEvent(EventPtr event) {
@@ -92,18 +114,16 @@ GstFlowReturn Conversation::HandleEvent(EventPtr event) {
     case GST_EVENT_STREAM_START:
       flow = DrainLag();
       Abandon();
-      ended_ = false;
       output_.StartStream(event.get());
       return flow;
     case GST_EVENT_CAPS:
-      HandleCaps(event.get());
-      return flow;
+      return HandleCaps(event.get());
     case GST_EVENT_SEGMENT:
       gst_event_copy_segment(event.get(), &segment_);
+      if (Translates()) event = OpenEnded(event.get());
       break;
     case GST_EVENT_SEGMENT_DONE:
       flow = DrainLag();
-      Abandon();
       break;
     case GST_EVENT_EOS:
       return HandleEnd(std::move(event));
@@ -117,26 +137,26 @@ GstFlowReturn Conversation::HandleEvent(EventPtr event) {
   return flow == GST_FLOW_OK ? added : flow;
 }
 
-void Conversation::HandleCaps(GstEvent* event) {
+GstFlowReturn Conversation::HandleCaps(GstEvent* event) {
   GstCaps* caps;
   gst_event_parse_caps(event, &caps);
   const std::optional<CodesFormat> format = ParseCodesCaps(caps);
-  if (!format) return;
+  GstFlowReturn flow = GST_FLOW_OK;
+  if (!format) return flow;
   if (format_ && (format->model != format_->model || format->rate != format_->rate)) {
-    DrainLag();
+    flow = DrainLag();
     Abandon();
   }
   format_ = format;
   output_.SetInput(*format);
+  return flow;
 }
 
 GstFlowReturn Conversation::HandleEnd(EventPtr event) {
-  GstFlowReturn flow = GST_FLOW_OK;
-  if (!failed_) flow = lm_.type == "hibiki" ? Translate() : DrainLag();
+  const GstFlowReturn flow = Translates() ? Translate() : DrainLag();
   Abandon();
-  ended_ = true;
   if (flow != GST_FLOW_OK && flow != GST_FLOW_FLUSHING) return flow;
-  if (!failed_ || output_.stream_started()) output_.Forward(std::move(event));
+  output_.Forward(std::move(event));
   return flow;
 }
 
@@ -155,7 +175,7 @@ GstFlowReturn Conversation::Listen(Input& input) {
   if (late && policy == LatePolicy::kShift) Slip(*late);
   Pending entry;
   entry.pts = input.pts;
-  entry.jump = input.jump || std::exchange(jump_, false);
+  entry.jump = std::exchange(jump_, false) || input.jump;
   return Step(input.kind == Input::Kind::kCodes ? input.tokens.data() : nullptr, std::move(entry));
 }
 
@@ -183,6 +203,7 @@ GstFlowReturn Conversation::Apply() {
   const MoshiCoreApi& api = *model_.api();
   const Generation now = generation_.Now(lm_);
   const bool first = !used_;
+  const bool other_seed = now.seed != applied_.seed;
   GstFlowReturn flow = GST_FLOW_OK;
   auto set = [&](const char* name, auto value, auto& applied) {
     if (flow != GST_FLOW_OK || (!first && value == applied)) return;
@@ -206,8 +227,8 @@ GstFlowReturn Conversation::Apply() {
   set("sampling", now.sampling, applied_.sampling);
   set("cfg-coef", now.cfg_coef, applied_.cfg_coef);
   // A session is opened with its seed.
-  if (now.seed != applied_.seed) set("seed", now.seed, applied_.seed);
-  if (first) {
+  if (other_seed) set("seed", now.seed, applied_.seed);
+  if (first || other_seed) {
     MoshiError error = EmptyError();
     gint64 seed = -1;
     if (api.session_seed(session_.handle(), &seed, &error) == MOSHI_OK) {
@@ -260,9 +281,10 @@ GstFlowReturn Conversation::RunStep(const int32_t* tokens, GstClockTime pts) {
   if (const auto late = Lateness(pts))
     job.deadline_ns = static_cast<int64_t>(gst_util_get_timestamp()) + MAX(-*late, 0);
   const GstClockTime start = gst_util_get_timestamp();
+  // A step that is interrupted may be done all the same.
+  used_ = true;
   const GstFlowReturn flow = session_.Run(job);
   if (flow != GST_FLOW_OK) return flow;
-  used_ = true;
   CountStep(gst_util_get_timestamp() - start);
   return GST_FLOW_OK;
 }
@@ -307,17 +329,21 @@ Conversation::Pending Conversation::BeyondEnd() {
   return entry;
 }
 
-// Brings out the frames that the model still holds back.
+// Brings out the frames that the model still holds back. What it says to the silence that this takes is left out.
 GstFlowReturn Conversation::DrainLag() {
   GstFlowReturn flow = GST_FLOW_OK;
-  if (!begun_ || failed_) return flow;
+  if (!begun_) return flow;
   for (gint i = 0; i < lm_.lag() && flow == GST_FLOW_OK; ++i) flow = Step(nullptr, BeyondEnd());
+  std::erase_if(pending_, [](const Pending& entry) { return entry.beyond; });
+  skip_ = lm_.lag();
   return flow;
 }
 
+bool Conversation::Translates() { return model_.facts().lm.type == "hibiki"; }
+
 // A translation goes on after its input: it is told of the end, and says itself when it is done.
 GstFlowReturn Conversation::Translate() {
-  if (!begun_ || failed_) return GST_FLOW_OK;
+  if (!begun_) return GST_FLOW_OK;
   const std::vector<int32_t> end(lm_.user_streams, lm_.cardinality);
   GstFlowReturn flow = Step(end.data(), BeyondEnd());
   const GstClockTime most = eos_max_duration_;

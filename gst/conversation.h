@@ -55,6 +55,8 @@ class Conversation {
   LatePolicy late_policy() const { return policy_; }
   /** The policy in force: not kAuto. */
   LatePolicy policy_now() const;
+  /** Whether input is left out when there is no room for it: upstream cannot wait. */
+  bool drops() const { return live_ && policy_now() == LatePolicy::kDrop; }
   void SetEosMaxDuration(GstClockTime duration) { eos_max_duration_ = duration; }
   GstClockTime eos_max_duration() const { return eos_max_duration_; }
   /** Of the whole pipeline; GST_CLOCK_TIME_NONE: nobody has said. */
@@ -63,8 +65,6 @@ class Conversation {
   void RequestReset();
   /** These are said instead of what the model would say, one a frame from the next on. */
   void ForceText(const std::vector<int32_t>& tokens);
-  /** Whether the end of the stream has been handled. */
-  bool ended() const { return ended_; }
   /** Adds its part to `stats`. */
   void AddStats(GstStructure* stats);
 
@@ -83,7 +83,8 @@ class Conversation {
   void Loop();
   GstFlowReturn Handle(Input& input);
   GstFlowReturn HandleEvent(EventPtr event);
-  void HandleCaps(GstEvent* event);
+  GstFlowReturn HandleCaps(GstEvent* event);
+  void HandleAfterError(Input& input);
   GstFlowReturn HandleEnd(EventPtr event);
   void Fail(GstFlowReturn flow);
 
@@ -96,6 +97,7 @@ class Conversation {
   GstFlowReturn RunStep(const int32_t* tokens, GstClockTime pts);
   GstFlowReturn DrainLag();
   GstFlowReturn Translate();
+  bool Translates();
   Pending BeyondEnd();
   void Abandon();
 
@@ -117,7 +119,7 @@ class Conversation {
   GenerationSettings generation_;
   GThread* thread_ = nullptr;
 
-  std::atomic<bool> live_{false}, reset_wanted_{false}, ended_{false};
+  std::atomic<bool> live_{false}, reset_wanted_{false};
   std::atomic<LatePolicy> policy_{LatePolicy::kAuto};
   std::atomic<GstClockTime> eos_max_duration_{60 * GST_SECOND};
   std::atomic<GstClockTime> pipeline_latency_{GST_CLOCK_TIME_NONE};
@@ -129,7 +131,7 @@ class Conversation {
   std::optional<CodesFormat> format_;
   bool begun_ = false;   ///< the initial step is done
   bool used_ = false;    ///< the session has done steps
-  bool failed_ = false;  ///< frames are thrown away
+  bool failed_ = false;  ///< an error has been told: all input is thrown away
   bool conditioned_ = false;
   guint64 skip_ = 0;                         ///< outputs that come before the first frame's
   GstClockTime next_ = GST_CLOCK_TIME_NONE;  ///< end of the last user frame

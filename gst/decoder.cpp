@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "mimidec.h"
-#include "notices.h"
 
 #define GST_CAT_DEFAULT mimidec_debug
 
@@ -39,7 +38,8 @@ Decoder::Decoder(GstAudioDecoder* element, EventFn base_event)
 void Decoder::Start() {
   ForgetQueue();
   gst_audio_info_init(&output_);
-  model_checked_ = skipping_ = refused_ = false;
+  model_checked_ = refused_ = false;
+  skipped_.Start();
   // The base class forgets these settings before every start.
   gst_audio_decoder_set_plc_aware(element_, TRUE);
   batch_ = MAX(batch_wanted_.load(), 1);
@@ -138,18 +138,9 @@ GstFlowReturn Decoder::HandleFrame(GstBuffer* buffer) {
 
 bool Decoder::SkipWhileLoading() {
   const bool skip = live_ && model_.loading();
-  if (!skip && !skipping_) return false;
-  guint64 dropped;
-  {
-    std::lock_guard lock(stats_mutex_);
-    if (skip) ++skipped_buffers_;
-    dropped = skipped_buffers_;
-  }
-  if (skip != skipping_)
-    PostDropped(GST_ELEMENT(element_), element_->input_segment, GST_CLOCK_TIME_NONE, GST_CLOCK_TIME_NONE,
-                session_.counters().frames, dropped);
-  skipping_ = skip;
-  discont_ = true;
+  if (skipped_.Note(GST_ELEMENT(element_), skip,
+                    {.segment = element_->input_segment, .processed = session_.counters().frames}))
+    discont_ = true;
   return skip;
 }
 

@@ -14,6 +14,7 @@
 #include "caps.h"
 #include "fade.h"
 #include "model.h"
+#include "notices.h"
 #include "session.h"
 
 namespace gstmoshi {
@@ -87,7 +88,7 @@ class Decoder {
   int frame_samples_ = 0;
   bool model_checked_ = false;
   bool live_ = false;
-  bool skipping_ = false;
+  SkippedInput skipped_;
   bool discont_ = false;  ///< the next output is marked
   bool refused_ = false;  ///< the segment is not in TIME
   int errors_in_row_ = 0;
@@ -100,7 +101,7 @@ class Decoder {
   std::vector<float> pcm_;
 
   std::mutex stats_mutex_;
-  guint64 skipped_buffers_ = 0, errors_ = 0, concealed_frames_ = 0;
+  guint64 errors_ = 0, concealed_frames_ = 0;
 
   GstFlowReturn late_flow_ = GST_FLOW_OK;  ///< of a batch that the timer has sent
   BatchTimer timer_;                       ///< last: its thread touches the others

@@ -121,7 +121,7 @@ GstStructure* Decoder::Stats() {
   std::lock_guard lock(stats_mutex_);
   return gst_structure_new("application/x-mimidec-stats", "frames", G_TYPE_UINT64, counters.frames, "jobs",
                            G_TYPE_UINT64, counters.jobs, "resets", G_TYPE_UINT64, counters.resets, "dropped-buffers",
-                           G_TYPE_UINT64, skipped_buffers_, "errors", G_TYPE_UINT64, errors_, "concealed-frames",
+                           G_TYPE_UINT64, skipped_.count(), "errors", G_TYPE_UINT64, errors_, "concealed-frames",
                            G_TYPE_UINT64, concealed_frames_, "wait-time", G_TYPE_UINT64, counters.wait, "run-time",
                            G_TYPE_UINT64, counters.run, "max-run-time", G_TYPE_UINT64, counters.run_max, nullptr);
 }

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "mimienc.h"
-#include "notices.h"
 
 #define GST_CAT_DEFAULT mimienc_debug
 
@@ -58,8 +57,9 @@ void Encoder::Start() {
   ForgetStream();
   live_.reset();
   format_.reset();
-  refused_ = skipping_ = warned_nonfinite_ = false;
+  refused_ = warned_nonfinite_ = false;
   renegotiate_ = false;
+  skipped_.Start();
   gst_audio_info_init(&input_);
   // What is known before the caps: the base class has forgotten it.
   batch_ = MAX(batch_wanted_.load(), 1);
@@ -143,17 +143,9 @@ bool Encoder::SkipWhileLoading(GstClockTime time, GstClockTime duration) {
   const bool loading = model_.loading();
   if (loading && !live_) live_ = UpstreamIsLive(sinkpad_);
   const bool skip = loading && *live_;
-  if (!skip && !skipping_) return false;
-  guint64 dropped;
-  {
-    std::lock_guard lock(stats_mutex_);
-    if (skip) ++skipped_buffers_;
-    dropped = skipped_buffers_;
-  }
-  // One message when dropping begins and one with the total when it ends: not one for each buffer.
-  if (skip != skipping_)
-    PostDropped(GST_ELEMENT(element_), element_->input_segment, time, duration, session_.counters().frames, dropped);
-  skipping_ = skip;
+  if (!skipped_.Note(GST_ELEMENT(element_), skip,
+                     {element_->input_segment, time, duration, session_.counters().frames}))
+    return false;
   timeline_.Forget();
   discont_ = true;
   return skip;

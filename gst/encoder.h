@@ -12,6 +12,7 @@
 #include "batch_timer.h"
 #include "caps.h"
 #include "model.h"
+#include "notices.h"
 #include "session.h"
 #include "timeline.h"
 
@@ -84,7 +85,7 @@ class Encoder {
   std::optional<bool> live_;
   bool discont_ = false;  ///< the next buffer is marked
   bool refused_ = false;  ///< the segment is not in TIME
-  bool skipping_ = false;
+  SkippedInput skipped_;
   bool warned_nonfinite_ = false;
   std::optional<CodesFormat> format_;  ///< what goes out
 
@@ -94,7 +95,7 @@ class Encoder {
   GstFlowReturn late_flow_ = GST_FLOW_OK;  ///< of a batch that the timer has sent
 
   std::mutex stats_mutex_;
-  guint64 skipped_buffers_ = 0, filled_samples_ = 0, padded_samples_ = 0, nonfinite_samples_ = 0, restarts_ = 0;
+  guint64 filled_samples_ = 0, padded_samples_ = 0, nonfinite_samples_ = 0, restarts_ = 0;
 
   BatchTimer timer_;  ///< last: its thread touches the others
 };

@@ -143,7 +143,7 @@ GstStructure* Encoder::Stats() {
   return gst_structure_new(
       "application/x-mimienc-stats", "frames", G_TYPE_UINT64, counters.frames, "jobs", G_TYPE_UINT64, counters.jobs,
       "resets", G_TYPE_UINT64, counters.resets, "restarts", G_TYPE_UINT64, restarts_, "dropped-buffers", G_TYPE_UINT64,
-      skipped_buffers_, "filled-samples", G_TYPE_UINT64, filled_samples_, "padded-samples", G_TYPE_UINT64,
+      skipped_.count(), "filled-samples", G_TYPE_UINT64, filled_samples_, "padded-samples", G_TYPE_UINT64,
       padded_samples_, "non-finite-samples", G_TYPE_UINT64, nonfinite_samples_, "wait-time", G_TYPE_UINT64,
       counters.wait, "run-time", G_TYPE_UINT64, counters.run, "max-run-time", G_TYPE_UINT64, counters.run_max, nullptr);
 }

@@ -16,6 +16,7 @@ void InputQueue::Start() {
   frames_ = 0;
   stopped_ = flushing_ = idle_ = false;
   refusal_ = GST_FLOW_OK;
+  told_ = ended_ = false;
 }
 
 void InputQueue::Stop() {
@@ -36,8 +37,13 @@ GstFlowReturn InputQueue::Push(Input input, bool drop) {
   }
   if (stopped_ || flushing_) return GST_FLOW_FLUSHING;
   // The end and what precedes it reach downstream even after an error.
-  if (takes_room && refusal_ != GST_FLOW_OK) return refusal_;
+  if (takes_room && refusal_ != GST_FLOW_OK) {
+    told_ = true;
+    return refusal_;
+  }
   if (takes_room) ++frames_;
+  if (input.event && GST_EVENT_TYPE(input.event.get()) == GST_EVENT_EOS) ended_ = true;
+  if (input.event && GST_EVENT_TYPE(input.event.get()) == GST_EVENT_STREAM_START) ended_ = false;
   inputs_.push_back(std::move(input));
   changed_.notify_all();
   return GST_FLOW_OK;
@@ -54,10 +60,17 @@ void InputQueue::DropOldest() {
   inputs_.erase(oldest);
 }
 
-void InputQueue::Refuse(GstFlowReturn flow) {
+bool InputQueue::Refuse(GstFlowReturn flow) {
   std::lock_guard lock(mutex_);
+  if (flow != refusal_) told_ = false;
   refusal_ = flow;
   changed_.notify_all();
+  return !ended_;
+}
+
+GstFlowReturn InputQueue::Untold() {
+  std::lock_guard lock(mutex_);
+  return told_ ? GST_FLOW_OK : refusal_;
 }
 
 std::optional<Input> InputQueue::Pop() {
@@ -96,6 +109,7 @@ void InputQueue::SetFlushing(bool flushing) {
   if (flushing) {
     std::erase_if(inputs_, [](const Input& input) { return !input.event || !OutlivesFlush(input.event.get()); });
     frames_ = 0;
+    ended_ = false;
   }
   changed_.notify_all();
 }

@@ -47,8 +47,13 @@ class InputQueue {
    * into a dropped one. Returns what Refuse was told, GST_FLOW_FLUSHING between SetFlushing and its end.
    */
   GstFlowReturn Push(Input input, bool drop);
-  /** Push returns `flow` from now on, GST_FLOW_OK to end it. */
-  void Refuse(GstFlowReturn flow);
+  /**
+   * Push returns `flow` from now on, GST_FLOW_OK to end it. False if the end of the stream has been pushed, so that
+   * upstream will not learn of it.
+   */
+  bool Refuse(GstFlowReturn flow);
+  /** What Refuse was told, unless a Push has returned it. */
+  GstFlowReturn Untold();
 
   /** Waits for input; nothing when stopped. While flushing, it waits for that to end. */
   std::optional<Input> Pop();
@@ -73,6 +78,8 @@ class InputQueue {
   guint frames_ = 0;  ///< those that take room: codes and silence
   bool stopped_ = true, flushing_ = false, idle_ = true;
   GstFlowReturn refusal_ = GST_FLOW_OK;
+  bool told_ = false;   ///< upstream knows of the refusal
+  bool ended_ = false;  ///< the end of the stream has been pushed
 };
 
 }  // namespace gstmoshi

@@ -42,8 +42,11 @@ void RegisterExtraHeadsMeta() {
 }
 
 void LmOutput::StartPad(SourcePad& pad, GstEvent* stream_start, const char* name, GstStreamFlags flags) {
-  StringPtr id(gst_pad_create_stream_id(pad.pad(), element_, name));
-  EventPtr event(gst_event_new_stream_start(id.get()));
+  // gst_pad_create_stream_id() would look at the sink pad, which may not have stored this event yet.
+  const char* upstream;
+  gst_event_parse_stream_start(stream_start, &upstream);
+  const std::string id = std::string(upstream) + "/" + name;
+  EventPtr event(gst_event_new_stream_start(id.c_str()));
   guint group;
   if (!gst_event_parse_group_id(stream_start, &group)) group = gst_util_group_id_next();
   gst_event_set_group_id(event.get(), group);
@@ -74,7 +77,7 @@ void LmOutput::SetInput(const CodesFormat& format) {
 }
 
 GstFlowReturn LmOutput::Forward(EventPtr event) {
-  // Tags of the sound that comes in do not describe what goes out, but its title and the like do.
+  // Tags are those of a sound.
   const bool to_text = GST_EVENT_TYPE(event.get()) != GST_EVENT_TAG;
   if (GST_EVENT_TYPE(event.get()) == GST_EVENT_SEGMENT && input_ && !Negotiate()) return GST_FLOW_NOT_NEGOTIATED;
   bool pushed = true;

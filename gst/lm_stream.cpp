@@ -38,8 +38,11 @@ LmStream::~LmStream() { gst_flow_combiner_free(combiner_); }
 bool LmStream::Start() {
   gst_segment_init(&segment_, GST_FORMAT_UNDEFINED);
   format_.reset();
-  format_checked_ = jump_ = refused_ = skipping_ = false;
+  format_checked_ = jump_ = refused_ = false;
+  skipped_.Start();
   expected_ = GST_CLOCK_TIME_NONE;
+  // What is answered from now on: only what differs is told.
+  own_latency_ = OwnLatency();
   {
     std::lock_guard lock(flow_mutex_);
     gst_flow_combiner_reset(combiner_);
@@ -72,18 +75,23 @@ void LmStream::Stop() {
 
 // On a source pad's task.
 void LmStream::OnFlow(GstPad* pad, GstFlowReturn flow) {
-  bool post = false;
   GstFlowReturn combined;
   {
     std::lock_guard lock(flow_mutex_);
     combined = gst_flow_combiner_update_pad_flow(combiner_, pad, flow);
     if (combined == GST_FLOW_OK) return;
-    // Upstream has gone, so that nobody else tells the application.
-    const bool error = combined == GST_FLOW_NOT_LINKED || combined < GST_FLOW_EOS;
-    post = error && conversation_.ended() && !std::exchange(flow_error_posted_, true);
   }
-  input_.Refuse(combined);
-  if (post) GST_ELEMENT_FLOW_ERROR(element_, combined);
+  if (!input_.Refuse(combined)) PostFlowError(combined);
+}
+
+// Upstream has gone, so that nobody else tells the application.
+void LmStream::PostFlowError(GstFlowReturn flow) {
+  if (flow != GST_FLOW_NOT_LINKED && flow >= GST_FLOW_EOS) return;
+  {
+    std::lock_guard lock(flow_mutex_);
+    if (std::exchange(flow_error_posted_, true)) return;
+  }
+  GST_ELEMENT_FLOW_ERROR(element_, flow);
 }
 
 GstFlowReturn LmStream::Chain(GstBuffer* raw) {
@@ -97,10 +105,7 @@ GstFlowReturn LmStream::Chain(GstBuffer* raw) {
 
 bool LmStream::SkipWhileLoading(GstClockTime pts) {
   const bool skip = conversation_.live() && model_.loading();
-  if (skip) ++skipped_buffers_;
-  if (skip != skipping_) PostDropped(element_, segment_, pts, GST_CLOCK_TIME_NONE, 0, skipped_buffers_);
-  skipping_ = skip;
-  if (skip) {
+  if (skipped_.Note(element_, skip, {.segment = segment_, .time = pts})) {
     jump_ = true;
     expected_ = GST_CLOCK_TIME_NONE;
   }
@@ -180,7 +185,7 @@ GstFlowReturn LmStream::PushCodes(std::vector<uint16_t> codes, GstClockTime pts)
   input.jump = std::exchange(jump_, false);
   input.tokens.assign(codes.begin(), codes.begin() + facts.lm.user_streams);
   expected_ = pts + facts.frame_duration();
-  return input_.Push(std::move(input), conversation_.policy_now() == LatePolicy::kDrop);
+  return input_.Push(std::move(input), conversation_.drops());
 }
 
 // What upstream has left out is silence to the model, whose time goes on.
@@ -196,7 +201,7 @@ GstFlowReturn LmStream::FillUntil(GstClockTime time) {
     input.kind = Input::Kind::kSilence;
     input.pts = expected_;
     expected_ += duration;
-    flow = input_.Push(std::move(input), conversation_.policy_now() == LatePolicy::kDrop);
+    flow = input_.Push(std::move(input), conversation_.drops());
   }
   return flow;
 }
@@ -225,9 +230,9 @@ bool LmStream::SetCaps(GstCaps* caps) {
 }
 
 GstStructure* LmStream::Stats() {
-  GstStructure* stats = gst_structure_new(
-      "application/x-moshilm-stats", "dropped-buffers", G_TYPE_UINT64, skipped_buffers_.load(), "src-frames",
-      G_TYPE_UINT64, guint64{audio_.frames()}, "text-frames", G_TYPE_UINT64, guint64{text_.frames()}, nullptr);
+  GstStructure* stats = gst_structure_new("application/x-moshilm-stats", "dropped-buffers", G_TYPE_UINT64,
+                                          skipped_.count(), "src-frames", G_TYPE_UINT64, guint64{audio_.frames()},
+                                          "text-frames", G_TYPE_UINT64, guint64{text_.frames()}, nullptr);
   conversation_.AddStats(stats);
   return stats;
 }

@@ -57,6 +57,7 @@ class LmStream {
  private:
   SourcePad& SourceOf(GstPad* pad) { return pad == audio_.pad() ? audio_ : text_; }
   void OnFlow(GstPad* pad, GstFlowReturn flow);
+  void PostFlowError(GstFlowReturn flow);
   bool SetCaps(GstCaps* caps);
   std::string Mismatch(const CodesFormat& format);
   bool RefuseSegment(GstEvent* event);
@@ -92,9 +93,8 @@ class LmStream {
   GstClockTime expected_ = GST_CLOCK_TIME_NONE;  ///< time of the next frame
   bool jump_ = false;                            ///< the next frame follows a hole
   bool refused_ = false;                         ///< the segment is not in TIME
-  bool skipping_ = false;
+  SkippedInput skipped_;
 
-  std::atomic<guint64> skipped_buffers_{0};
   std::atomic<guint32> seek_seqnum_{GST_SEQNUM_INVALID};
   std::atomic<GstClockTime> own_latency_{0};
 

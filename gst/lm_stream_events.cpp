@@ -37,9 +37,14 @@ gboolean LmStream::SinkEvent(GstEvent* event) {
       gst_pad_push_event(text_.pad(), gst_event_ref(event));
       return gst_pad_push_event(audio_.pad(), event);
   }
+  const bool end = GST_EVENT_TYPE(event) == GST_EVENT_EOS;
   Input input;
   input.event.reset(event);
-  return input_.Push(std::move(input), false) == GST_FLOW_OK;
+  const GstFlowReturn flow = input_.Push(std::move(input), false);
+  // An error was told by whoever it happened to.
+  const GstFlowReturn untold = end ? input_.Untold() : GST_FLOW_OK;
+  if (untold != GST_FLOW_ERROR) PostFlowError(untold);
+  return flow == GST_FLOW_OK;
 }
 
 bool LmStream::RefuseSegment(GstEvent* event) {

@@ -55,7 +55,7 @@ LmStream* Of(gpointer element) { return GST_MOSHI_LM(element)->stream; }
 
 GType LatePolicyType() {
   static const GEnumValue values[] = {
-      {static_cast<gint>(LatePolicy::kAuto), "drop when upstream is live, else wait", "auto"},
+      {static_cast<gint>(LatePolicy::kAuto), "Drop when upstream is live, else wait", "auto"},
       {static_cast<gint>(LatePolicy::kWait), "Let upstream wait: nothing is lost", "wait"},
       {static_cast<gint>(LatePolicy::kDrop), "Leave late input out, so that what follows is in time", "drop"},
       {static_cast<gint>(LatePolicy::kShift), "Keep late input and let the output's time slip", "shift"},

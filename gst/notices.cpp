@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "notices.h"
 
+#include <utility>
+
 namespace gstmoshi {
 
 bool CapsGate::Accept(GstElement* element, const GstCaps* caps, const GstCaps* allowed, const char* advice) {
@@ -26,6 +28,14 @@ void PostDropped(GstElement* element, const GstSegment& segment, GstClockTime ti
   GstMessage* message = gst_message_new_qos(GST_OBJECT(element), TRUE, running, stream, time, duration);
   gst_message_set_qos_stats(message, GST_FORMAT_BUFFERS, processed, dropped);
   gst_element_post_message(element, message);
+}
+
+bool SkippedInput::Note(GstElement* element, bool skip, const Place& place) {
+  const bool before = std::exchange(skipping_, skip);
+  if (skip) ++count_;
+  // Not one message for each buffer.
+  if (skip != before) PostDropped(element, place.segment, place.time, place.duration, place.processed, count_);
+  return skip || before;
 }
 
 }  // namespace gstmoshi

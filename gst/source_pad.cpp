@@ -34,7 +34,7 @@ bool SourcePad::ReconfigureBegins() {
 bool SourcePad::Activate(bool active) {
   stale_ = false;
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(task_mutex_);
     active_ = active;
   }
   if (active) {
@@ -60,9 +60,12 @@ void SourcePad::EmptyForFlush() {
 
 // A flush may end while the pad is being deactivated.
 void SourcePad::StopFlush() {
-  std::lock_guard lock(mutex_);
+  std::lock_guard task_lock(task_mutex_);
   if (!active_) return;
-  flushing_ = false;
+  {
+    std::lock_guard lock(mutex_);
+    flushing_ = false;
+  }
   gst_pad_start_task(pad_, &SourcePad::Loop, this, nullptr);
 }
 

@@ -69,11 +69,14 @@ class SourcePad {
   const FlowFn told_;
   std::atomic<bool> stale_{false};  ///< what is queued may be in a format that downstream does not take any more
 
+  std::mutex task_mutex_;  ///< the task is started only while the pad is active; messages are posted under it
+  bool active_ = false;
+
   std::mutex mutex_;  ///< guards what follows
   std::condition_variable changed_;
   std::deque<Item> items_;
   guint frames_ = 0;
-  bool flushing_ = true, active_ = false;
+  bool flushing_ = true;
 };
 
 }  // namespace gstmoshi

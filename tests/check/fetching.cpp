@@ -134,6 +134,8 @@ GST_START_TEST(test_45_a_fetch_that_fails_is_an_error) {
     // And it can be tried again.
     Knob("FETCH_FAIL", 0);
     gst_element_set_state(rig.lm(), GST_STATE_NULL);
+    rig.audio->Forget();
+    rig.text->Forget();
     gst_element_set_state(rig.lm(), GST_STATE_PLAYING);
     fail_unless(rig.Send(gst_event_new_stream_start("again")));
     fail_unless(rig.SendCaps(CodesCaps(8)));

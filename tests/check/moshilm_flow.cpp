@@ -21,6 +21,22 @@ GST_START_TEST(test_1_all_states_a_hundred_times) {
 }
 GST_END_TEST;
 
+GST_START_TEST(test_1_messages_about_its_threads_find_it_unlocked) {
+  LmRig rig(kGreedy);
+  gst_element_set_state(rig.lm(), GST_STATE_NULL);
+  auto read = [](GstBus*, GstMessage* message, gpointer lm) {
+    GstStructure* stats = nullptr;
+    if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_STREAM_STATUS) g_object_get(lm, "stats", &stats, nullptr);
+    if (stats != nullptr) gst_structure_free(stats);
+    return GST_BUS_PASS;
+  };
+  gst_bus_set_sync_handler(rig.bus.get(), read, rig.lm(), nullptr);
+  fail_unless_equals_int(gst_element_set_state(rig.lm(), GST_STATE_PLAYING), GST_STATE_CHANGE_SUCCESS);
+  gst_element_set_state(rig.lm(), GST_STATE_NULL);
+  gst_bus_set_sync_handler(rig.bus.get(), nullptr, nullptr, nullptr);
+}
+GST_END_TEST;
+
 GST_START_TEST(test_1_it_is_as_new_after_null) {
   LmRig rig(kGreedy);
   for (int round = 0; round < 3; ++round) {
@@ -163,6 +179,23 @@ GST_START_TEST(test_20_an_error_after_the_end_is_told_on_the_bus) {
 }
 GST_END_TEST;
 
+GST_START_TEST(test_20_refused_caps_are_told_when_no_input_is_left_to_refuse) {
+  for (bool end_first : {true, false}) {
+    BeginWithFake();
+    Knob("LOAD_HOLD", 1);
+    LmRig rig({.properties = kGreedy, .audio_caps = "audio/x-mimi,codebooks=4"});
+    rig.PushAll(SomeCodes(2, 8));
+    if (end_first) fail_unless(rig.Send(gst_event_new_eos()));
+    Knob("LOAD_HOLD", 0);
+    rig.audio->WaitEvent(GST_EVENT_EOS);
+    if (!end_first) fail_unless(rig.Send(gst_event_new_eos()));
+    const Message error = ExpectError(rig.bus.get(), GST_STREAM_ERROR, GST_STREAM_ERROR_FAILED);
+    fail_unless(Says(error, "not-negotiated"), "%s", TextOf(error).c_str());
+    ExpectNoTrouble(rig.bus.get());
+  }
+}
+GST_END_TEST;
+
 GST_START_TEST(test_22_bad_codes_are_errors) {
   {
     LmRig rig(kGreedy);
@@ -251,6 +284,7 @@ Suite* moshilm_flow_suite() {
   Suite* suite = suite_create("moshilm_flow");
   TCase* tcase = AddCase(suite, "flow");
   tcase_add_test(tcase, test_1_all_states_a_hundred_times);
+  tcase_add_test(tcase, test_1_messages_about_its_threads_find_it_unlocked);
   tcase_add_test(tcase, test_1_it_is_as_new_after_null);
   tcase_add_test(tcase, test_9_a_flush_ends_a_step_and_a_load);
   tcase_add_test(tcase, test_9_a_flush_ends_the_wait_for_a_sink);
@@ -259,6 +293,7 @@ Suite* moshilm_flow_suite() {
   tcase_add_test(tcase, test_20_one_pad_s_end_is_not_the_other_s);
   tcase_add_test(tcase, test_20_nobody_at_either_pad_is_not_linked);
   tcase_add_test(tcase, test_20_an_error_after_the_end_is_told_on_the_bus);
+  tcase_add_test(tcase, test_20_refused_caps_are_told_when_no_input_is_left_to_refuse);
   tcase_add_test(tcase, test_22_bad_codes_are_errors);
   tcase_add_test(tcase, test_22_too_few_codebooks_are_refused_with_both_numbers);
   tcase_add_test(tcase, test_22_codes_without_time_are_refused);

@@ -53,6 +53,13 @@ GST_START_TEST(test_16_the_measured_processing_is_told_once_the_model_is_loaded)
   Knob("LOAD_HOLD", 0);
   fail_unless(WaitMessage(rig.bus.get(), GST_MESSAGE_LATENCY) != nullptr);
   fail_unless_equals_uint64(Ask(rig, "src").min, 31 * GST_MSECOND);
+  // And when it is loaded again, though it is the same.
+  gst_element_set_state(rig.lm(), GST_STATE_NULL);
+  Knob("LOAD_HOLD", 1);
+  gst_element_set_state(rig.lm(), GST_STATE_PLAYING);
+  fail_unless_equals_uint64(Ask(rig, "src").min, 20 * GST_MSECOND);
+  Knob("LOAD_HOLD", 0);
+  fail_unless(WaitMessage(rig.bus.get(), GST_MESSAGE_LATENCY) != nullptr);
 }
 GST_END_TEST;
 
@@ -169,6 +176,20 @@ GST_START_TEST(test_41_waiting_is_the_policy_of_files) {
 }
 GST_END_TEST;
 
+GST_START_TEST(test_41_input_that_can_wait_is_never_left_out_for_want_of_room) {
+  Knob("STEP_HOLD", 1);
+  LmRig rig("sampling=false late-policy=drop");
+  std::thread pushing([&] { rig.PushAll(SomeCodes(10, 8)); });
+  while (rig.Stat("input-frames") < 4) g_usleep(1000);
+  g_usleep(20000);
+  Knob("STEP_HOLD", 0);
+  pushing.join();
+  rig.Finish();
+  fail_unless_equals_int(rig.audio->Buffers().size(), 10);
+  fail_unless_equals_int64(rig.Stat("dropped-frames"), 0);
+}
+GST_END_TEST;
+
 GST_START_TEST(test_41_steps_longer_than_a_frame_are_counted) {
   Knob("STEP_MS", 100);
   LmRig rig("sampling=false");
@@ -207,6 +228,7 @@ Suite* moshilm_live_suite() {
   tcase_add_test(tcase, test_41_a_live_queue_does_not_grow);
   tcase_add_test(tcase, test_41_shift_keeps_all_and_lets_time_slip);
   tcase_add_test(tcase, test_41_waiting_is_the_policy_of_files);
+  tcase_add_test(tcase, test_41_input_that_can_wait_is_never_left_out_for_want_of_room);
   tcase_add_test(tcase, test_41_steps_longer_than_a_frame_are_counted);
   tcase_add_test(tcase, test_47_live_input_before_the_model_is_there_is_dropped_and_then_marked);
   return suite;

@@ -62,6 +62,7 @@ GST_START_TEST(test_40_settings_change_while_playing_from_the_next_step_on) {
   fail_unless_equals_float(SettingOf("text-top-k"), 5);
   fail_unless_equals_float(SettingOf("sampling"), 0);
   fail_unless_equals_float(SettingOf("seed"), 99);
+  fail_unless_equals_int64(rig.Stat("seed"), 99);
   ExpectNoTrouble(rig.bus.get());
 }
 GST_END_TEST;
@@ -172,6 +173,16 @@ GST_START_TEST(test_38_so_do_a_stream_and_the_signal) {
   rig.PushAll(c);
   rig.Finish();
   fail_unless_codes(CodesOf(rig.audio->Buffers()), Joined(Joined(Answer(a).codes, Answer(b).codes), Answer(c).codes));
+  std::vector<std::string> ids;
+  rig.audio->Look([&](const auto& items) {
+    for (const auto& item : items) {
+      const char* id = nullptr;
+      if (item.Is(GST_EVENT_STREAM_START)) gst_event_parse_stream_start(item.event.get(), &id);
+      if (id != nullptr) ids.emplace_back(id);
+    }
+  });
+  const std::vector<std::string> expected = {"test/audio", "another/audio"};
+  fail_unless(ids == expected);
 }
 GST_END_TEST;
 
@@ -183,6 +194,10 @@ GST_START_TEST(test_42_one_session_too_many_is_refused_at_once) {
   LmRig second("max-sessions=1");
   const Message error = ExpectError(second.bus.get(), GST_RESOURCE_ERROR, GST_RESOURCE_ERROR_BUSY);
   fail_unless_equals_int(second.Push(Frames(SomeCodes(1, 8), 8, 0)), GST_FLOW_ERROR);
+  // It is told once, and downstream gets the end.
+  second.audio->WaitEvent(GST_EVENT_EOS);
+  second.text->WaitEvent(GST_EVENT_EOS);
+  ExpectNoTrouble(second.bus.get());
   // The first goes on, and once it has gone there is room.
   first.PushAll(SomeCodes(1, 8), 8, FrameTime(1));
   first.audio->WaitBuffers(2);

@@ -184,6 +184,7 @@ GST_START_TEST(test_35_a_slow_text_sink_holds_up_no_more_than_its_queue) {
   std::thread pushing([&] { rig.PushAll(SomeCodes(60, 8)); });
   // Frames go on to the other pad until the queue of the text is full.
   rig.audio->WaitBuffers(16);
+  while (rig.Stat("text-frames") < 16) g_usleep(1000);
   g_usleep(20000);
   fail_unless(rig.audio->Buffers().size() <= 18);
   fail_unless_equals_int64(rig.Stat("text-frames"), 16);

@@ -129,6 +129,34 @@ GST_START_TEST(test_10_a_hiccup_does_not_wipe_the_conversation) {
 }
 GST_END_TEST;
 
+GST_START_TEST(test_10_the_end_of_a_segment_does_not_wipe_the_conversation) {
+  for (int delay : {1, 3}) {
+    BeginWithFake();
+    const moshi_fake::LmShape shape = Delayed(delay);
+    const int lag = delay - 1;
+    LmRig rig(kGreedy);
+    const Codes a = SomeCodes(4, 8, 1), b = SomeCodes(4, 8, 2);
+    rig.PushAll(a);
+    fail_unless(rig.Send(gst_event_new_segment_done(GST_FORMAT_TIME, FrameTime(4))));
+    fail_unless(rig.SendSegment());
+    rig.PushAll(b);
+    rig.Finish();
+    // What was held back came before it, brought out by silence whose own answer is left out.
+    Codes expected = Answer(Joined(Joined(a, SilentCodes(lag)), b), shape).codes;
+    expected.erase(expected.begin() + 4 * 8, expected.begin() + (4 + lag) * 8);
+    fail_unless_codes(CodesOf(rig.audio->Buffers()), expected);
+    fail_unless_equals_int64(Counts().lm_resets, 0);
+    rig.audio->Look([](const auto& items) {
+      size_t buffers = 0;
+      for (const auto& item : items) {
+        buffers += item.buffer != nullptr;
+        if (item.Is(GST_EVENT_SEGMENT_DONE)) fail_unless_equals_int(buffers, 4);
+      }
+    });
+  }
+}
+GST_END_TEST;
+
 GST_START_TEST(test_37_events_keep_their_place_among_delayed_frames) {
   Delayed(3);
   LmRig rig(kGreedy);
@@ -170,6 +198,29 @@ GST_START_TEST(test_37_a_translation_goes_on_until_the_model_ends_it) {
 }
 GST_END_TEST;
 
+GST_START_TEST(test_37_a_translation_may_be_longer_than_its_input_s_segment) {
+  for (bool hibiki : {true, false}) {
+    BeginWithFake();
+    Knob("LM_HIBIKI", hibiki);
+    LmRig rig({.properties = kGreedy, .caps = ""});
+    fail_unless(rig.SendCaps(CodesCaps(8)));
+    GstSegment segment;
+    gst_segment_init(&segment, GST_FORMAT_TIME);
+    segment.stop = FrameTime(5);
+    fail_unless(rig.Send(gst_event_new_segment(&segment)));
+    rig.PushAll(SomeCodes(5, 8));
+    rig.Finish();
+    rig.audio->Look([&](const auto& items) {
+      for (const auto& item : items) {
+        if (!item.Is(GST_EVENT_SEGMENT)) continue;
+        gst_event_copy_segment(item.event.get(), &segment);
+        fail_unless_equals_uint64(segment.stop, hibiki ? GST_CLOCK_TIME_NONE : FrameTime(5));
+      }
+    });
+  }
+}
+GST_END_TEST;
+
 GST_START_TEST(test_37_a_translation_without_an_end_is_cut) {
   Knob("LM_HIBIKI", 1);
   Knob("LM_EOS_AFTER", -1);
@@ -206,9 +257,11 @@ Suite* moshilm_time_suite() {
   tcase_add_test(tcase, test_24_more_codebooks_than_the_model_listens_to);
   tcase_add_test(tcase, test_11_gaps_and_holes_are_silence);
   tcase_add_test(tcase, test_10_a_hiccup_does_not_wipe_the_conversation);
+  tcase_add_test(tcase, test_10_the_end_of_a_segment_does_not_wipe_the_conversation);
   tcase_add_test(tcase, test_37_events_keep_their_place_among_delayed_frames);
   tcase_add_test(tcase, test_37_an_end_without_input_is_an_end);
   tcase_add_test(tcase, test_37_a_translation_goes_on_until_the_model_ends_it);
+  tcase_add_test(tcase, test_37_a_translation_may_be_longer_than_its_input_s_segment);
   tcase_add_test(tcase, test_37_a_translation_without_an_end_is_cut);
   tcase_add_test(tcase, test_34_a_model_without_a_voice_gives_gaps);
   return suite;
