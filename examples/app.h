@@ -2,8 +2,11 @@
 // What the programs on GStreamer share: owning pointers, errors as one line, and the first sound of any file.
 #pragma once
 
+#include <glib/gstdio.h>
 #include <gst/gst.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -74,6 +77,19 @@ class Pipeline {
   explicit Pipeline(GstElement* element) : pipeline_(element) {}
   Object<GstElement> pipeline_;
 };
+
+/// Whether a file can be made or replaced; says why not. To be asked before hours of work.
+inline bool writable(const std::string& path) {
+  const Text folder(g_path_get_dirname(path.c_str()));
+  const bool exists = g_file_test(path.c_str(), G_FILE_TEST_EXISTS);
+  int problem = 0;
+  if (g_file_test(path.c_str(), G_FILE_TEST_IS_DIR)) {
+    problem = EISDIR;
+  } else if (g_access(exists ? path.c_str() : folder.get(), W_OK) != 0) {
+    problem = errno;
+  }
+  return problem == 0 || fail("cannot write " + path + ": " + g_strerror(problem));
+}
 
 /// The URI of a file, or of what is one already.
 inline std::optional<std::string> uri_of(const std::string& input) {

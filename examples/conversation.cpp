@@ -17,9 +17,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "app.h"
+#include "silence.h"
 
 namespace {
 
@@ -32,12 +34,12 @@ struct Setting {
   const char *name, *help, *value;
 };
 constexpr Setting kSettings[] = {
-    {"temperature", "Of the codes", "T"},
+    {"temperature", "Of the codes (default: the model's, as of the next four)", "T"},
     {"text-temperature", "Of the text", "T"},
     {"top-k", "Of the codes; 0: all", "K"},
     {"text-top-k", "Of the text; 0: all", "K"},
-    {"seed", "Of sampling (default: drawn)", "N"},
-    {"cfg-coef", "Guidance", "C"},
+    {"cfg-coef", "Guidance; 1: none", "C"},
+    {"seed", "Of sampling (default: drawn; --stats tells)", "N"},
     {"weights", "The language model's weights", "FILE"},
     {"tokenizer", "A sentencepiece model", "FILE"},
     {"config", "A config.json", "FILE"},
@@ -55,6 +57,7 @@ struct Options {
   std::map<std::string, std::string> settings;
   std::map<std::string, std::string> conditions;
   bool greedy = false, echo_cancel = false, stats = false;
+  double eos_max_seconds = 60;
 
   bool live() const { return input == "mic"; }
   bool speaks() const { return output != "none"; }
@@ -70,6 +73,7 @@ struct Raw {
   gchar *model = nullptr, *mimi_model = nullptr, *input = nullptr, *output = nullptr, *text = nullptr;
   gchar** conditions = nullptr;
   gboolean greedy = FALSE, echo_cancel = FALSE, stats = FALSE;
+  double eos_max_seconds = Options().eos_max_seconds;
   std::array<gchar*, kSettingCount> settings{};
   ~Raw() {
     for (gchar* one : {model, mimi_model, input, output, text}) g_free(one);
@@ -88,6 +92,9 @@ bool take(const Raw& raw, Options* options) {
   options->greedy = raw.greedy;
   options->echo_cancel = raw.echo_cancel;
   options->stats = raw.stats;
+  options->eos_max_seconds = raw.eos_max_seconds;
+  if (!(options->eos_max_seconds >= 0 && options->eos_max_seconds <= 1e6))
+    return wrong("--eos-max-duration is a number of seconds, 0 or more");
   if (options->echo_cancel && !(options->live() && options->to_speaker()))
     return wrong("--echo-cancel needs the microphone and the speaker");
   for (size_t i = 0; i < kSettingCount; ++i) {
@@ -111,7 +118,10 @@ bool parse(int argc, char** argv, Options* options) {
        "speaker|none|FILE"},
       {"text", 't', 0, G_OPTION_ARG_FILENAME, &raw.text, "Also write its text to a file", "FILE"},
       {"greedy", 0, 0, G_OPTION_ARG_NONE, &raw.greedy, "Take the likeliest token instead of sampling", nullptr},
-      {"condition", 0, 0, G_OPTION_ARG_STRING_ARRAY, &raw.conditions, "May be repeated", "NAME=VALUE"},
+      {"condition", 0, 0, G_OPTION_ARG_STRING_ARRAY, &raw.conditions,
+       "May be repeated; negative-NAME=VALUE is what guidance leads away from", "NAME=VALUE"},
+      {"eos-max-duration", 0, 0, G_OPTION_ARG_DOUBLE, &raw.eos_max_seconds,
+       "How long a translation may go on after its input (default 60)", "SECONDS"},
       {"echo-cancel", 0, 0, G_OPTION_ARG_NONE, &raw.echo_cancel,
        "Take the model's own voice out of the microphone; better: headphones", nullptr},
       {"stats", 0, 0, G_OPTION_ARG_NONE, &raw.stats, "Print the elements' statistics at the end", nullptr}};
@@ -123,7 +133,7 @@ bool parse(int argc, char** argv, Options* options) {
   GOptionContext* context = g_option_context_new(nullptr);
   g_option_context_set_summary(context,
                                "A conversation with a language model that listens while it speaks. Its text goes to\n"
-                               "standard output; without a tokenizer, its token ids do.");
+                               "standard output; without a tokenizer, its token ids do. Ctrl-C ends it.");
   g_option_context_add_main_entries(context, entries.data(), nullptr);
   g_option_context_add_group(context, gst_init_get_option_group());
   GError* raw_error = nullptr;
@@ -147,7 +157,8 @@ std::string describe(const Options& options) {
       line += std::string(kEchoCaps) + " ! webrtcdsp probe=echo ! audioconvert ! audioresample ! ";
     }
   } else {
-    line = "uridecodebin name=source  audioconvert name=convert ! audioresample ! ";
+    line = "uridecodebin name=source  audioconvert name=convert dithering=none ! audioresample ! ";
+    line += "audio/x-raw,format=F32LE ! ";  // or 16-bit samples would be resampled as such
   }
   line += "mimienc name=encoder ! moshilm name=lm ";
   if (options.speaks()) line += " lm.src ! mimidec name=decoder ! audioconvert ! ";
@@ -194,6 +205,8 @@ bool set_up(const Pipeline& pipeline, const Options& options) {
     if (!set_property(lm.get(), name, value)) return false;
   }
   if (options.greedy) g_object_set(lm.get(), "sampling", FALSE, nullptr);
+  const auto eos_max_ns = static_cast<guint64>(options.eos_max_seconds * GST_SECOND);
+  g_object_set(lm.get(), "eos-max-duration", eos_max_ns, nullptr);
   if (!options.conditions.empty()) {
     const app::Structure conditions(gst_structure_new_empty("conditions"));
     for (const auto& [name, value] : options.conditions)
@@ -221,7 +234,7 @@ struct Conversation {
   const Options& options;
   GMainLoop* loop;
   FILE* text = nullptr;
-  int loading = 0;  // models
+  int loading = 0;  // elements whose model is not there yet
   bool stopping = false;
   bool good = true;
   bool written = false;  // text; by the streaming thread until the pipeline has stopped
@@ -257,19 +270,59 @@ GstFlowReturn on_text(GstAppSink* sink, gpointer user) {
   return GST_FLOW_OK;
 }
 
+// Takes the decoder and all behind it out of a pipeline in READY.
+void remove_voice(const Pipeline& pipeline) {
+  auto element = pipeline.element("decoder");
+  while (element) {
+    const Object<GstPad> source(gst_element_get_static_pad(element.get(), "src"));
+    const Object<GstPad> sink(source ? gst_pad_get_peer(source.get()) : nullptr);
+    Object<GstElement> next(sink ? gst_pad_get_parent_element(sink.get()) : nullptr);
+    gst_element_set_state(element.get(), GST_STATE_NULL);
+    gst_bin_remove(GST_BIN(pipeline.get()), element.get());
+    element = std::move(next);
+  }
+}
+
+// All models are there, so that nothing that is said is lost, and what this one wants is known.
+void begin(Conversation* run) {
+  const auto lm = run->pipeline.element("lm");
+  GstStructure* raw = nullptr;
+  g_object_get(lm.get(), "model-info", &raw, nullptr);
+  const app::Structure info(raw);
+  const char* type = info ? gst_structure_get_string(info.get(), "model-type") : nullptr;
+  if (g_strcmp0(type, "stt") == 0) {
+    // It has learned to write text that much later than it hears it, after that much silence.
+    guint64 prefix = 0, delay = 0;
+    gst_structure_get_uint64(info.get(), "silence-prefix", &prefix);
+    gst_structure_get_uint64(info.get(), "audio-delay", &delay);
+    const auto encoder = run->pipeline.element("encoder");
+    const Object<GstPad> pad(gst_element_get_static_pad(encoder.get(), "sink"));
+    app::surround_with_silence(pad.get(), run->options.live() ? 0 : prefix, delay + GST_SECOND);
+  }
+  gint voice = 1;
+  if (info) gst_structure_get_int(info.get(), "own-codebooks", &voice);
+  if (voice == 0 && run->options.speaks()) {
+    fprintf(stderr, "%s: this model only writes: nothing goes to %s\n", app::program, run->options.output.c_str());
+    remove_voice(run->pipeline);
+  }
+  if (g_strcmp0(type, "hibiki") == 0 && run->options.conditions.empty()) {
+    fprintf(stderr, "%s: no --condition is given; Hibiki is usually told description=very_good\n", app::program);
+  }
+  if (run->options.live()) fprintf(stderr, "%s: listening; Ctrl-C ends the conversation\n", app::program);
+  gst_element_set_state(run->pipeline.get(), GST_STATE_PLAYING);
+}
+
 void show_progress(Conversation* run, GstMessage* message) {
   GstProgressType type;
   gchar *code = nullptr, *raw_text = nullptr;
   gst_message_parse_progress(message, &type, &code, &raw_text);
   const app::Text freed(code), text(raw_text);
-  if (type == GST_PROGRESS_TYPE_START) ++run->loading;
-  if (type == GST_PROGRESS_TYPE_COMPLETE || type == GST_PROGRESS_TYPE_CANCELED || type == GST_PROGRESS_TYPE_ERROR)
-    --run->loading;
   const bool terminal = isatty(STDERR_FILENO);
   const bool more = type == GST_PROGRESS_TYPE_CONTINUE;
   if (more && !terminal) return;
   fprintf(stderr, "%s%s: %s: %s%s", terminal ? "\r\033[K" : "", app::program, GST_OBJECT_NAME(GST_MESSAGE_SRC(message)),
           text ? text.get() : "", more ? "" : "\n");
+  if (type == GST_PROGRESS_TYPE_COMPLETE && --run->loading == 0) begin(run);
 }
 
 void show_warning(GstMessage* message) {
@@ -345,19 +398,25 @@ bool play(Conversation* run) {
   const auto bus = run->pipeline.bus();
   const guint sources[] = {gst_bus_add_watch(bus.get(), on_message, run), g_unix_signal_add(SIGINT, on_interrupt, run),
                            g_unix_signal_add(SIGTERM, on_interrupt, run)};
-  // A failure is told on the bus.
-  gst_element_set_state(run->pipeline.get(), GST_STATE_PLAYING);
+  run->loading = run->options.speaks() ? 3 : 2;
+  // Models are loaded from READY on. A failure is told on the bus.
+  gst_element_set_state(run->pipeline.get(), GST_STATE_READY);
   g_main_loop_run(run->loop);
   if (run->options.stats) print_stats(run->pipeline);
   gst_element_set_state(run->pipeline.get(), GST_STATE_NULL);
   for (const guint source : sources) g_source_remove(source);
   if (run->written) printf("\n");
+  for (FILE* file : {stdout, run->text}) {
+    if (!file || (std::fflush(file) == 0 && !std::ferror(file))) continue;
+    run->good = fail("cannot write " + (file == stdout ? "the text" : run->options.text) + ": the disk may be full");
+  }
   return run->good;
 }
 
 bool converse(const Options& options) {
   std::optional<std::string> uri;
   if (!options.live() && !(uri = app::uri_of(options.input))) return false;
+  if (options.speaks() && !options.to_speaker() && !app::writable(options.output)) return false;
   const auto pipeline = Pipeline::parse(describe(options));
   if (!pipeline || !set_up(*pipeline, options)) return false;
   if (uri) app::read_from(*pipeline, *uri);

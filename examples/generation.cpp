@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "app.h"
 
@@ -225,8 +226,11 @@ class Speakers {
     MoshiError error = MOSHI_INIT(MoshiError);
     const MoshiStatus status =
         api_->session_set_conditions(session.handle(), conditions.data(), conditions.size(), &error);
-    // A hibiki without conditions is one too.
-    return status == MOSHI_OK || (ours && status == MOSHI_ERR_INVALID_ARGUMENT) || fail(error);
+    if (!ours || status != MOSHI_ERR_INVALID_ARGUMENT) return status == MOSHI_OK || fail(error);
+    // There are such models without conditions, too.
+    if (!std::exchange(told_, true))
+      app::fail(std::string("warning: what Hibiki is usually told is left out: ") + error.message);
+    return true;
   }
 
   const MoshiCoreApi* api_;
@@ -237,6 +241,7 @@ class Speakers {
   std::vector<MoshiJob> jobs_;
   std::vector<int32_t> tokens_;
   int64_t steps_ = 0;
+  bool told_ = false;  // that the usual conditions are left out
 };
 
 // A model that turns speech to text wants silence around it: before, as it learned; behind, because its text comes

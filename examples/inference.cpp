@@ -64,12 +64,19 @@ bool parse_precision(const gchar* name, MoshiPrecision* precision) {
   return wrong("there is no precision \"" + std::string(name) + "\"");
 }
 
-// The library of this build, unless another is named.
+// The library of the build or installation that this program is part of, unless another is named.
 std::string core_of(const gchar* named) {
+  namespace fs = std::filesystem;
   if (named) return named;
   const char* variable = g_getenv("MOSHI_CORE");
-  const bool built = !(variable && *variable) && g_file_test(MOSHI_CORE_BUILD_PATH, G_FILE_TEST_EXISTS);
-  return built ? MOSHI_CORE_BUILD_PATH : "";
+  if (variable && *variable) return "";
+  std::error_code error;
+  const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path();
+  for (const char* place : {"../lib/libmoshi-core.so", MOSHI_CORE_FROM_BINDIR}) {
+    const fs::path file = (here / place).lexically_normal();
+    if (!error && fs::exists(file, error)) return file.string();
+  }
+  return "";
 }
 
 bool take(const Raw& raw, Options* options) {
@@ -180,6 +187,10 @@ bool write_items(const Models& models, const Options& options, const std::vector
 }
 
 bool run(const Options& options) {
+  if (!app::uri_of(options.input)) return false;
+  for (const std::string& path : {options.output, options.tokens}) {
+    if (!path.empty() && !app::writable(path)) return false;
+  }
   const auto models = Models::open(options.settings);
   if (!models) return false;
   const auto pcm = app::read_sound(options.input, models->sample_rate());

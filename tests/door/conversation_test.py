@@ -120,6 +120,21 @@ def missing_model(folder):
     refused(conversation(folder, model="no-model"), "no-model")
 
 
+def a_translation_that_does_not_end(folder):
+    speech(folder, 10)
+    done = conversation(folder, "--greedy", "--eos-max-duration", "0.8", MOSHI_FAKE_LM_HIBIKI="1", MOSHI_FAKE_LM_EOS_AFTER="-1")
+    assert done.returncode == 0, done.stderr
+    assert samples(folder / "out.wav") == 20 * FRAME
+
+
+def a_translation_without_its_usual_condition(folder):
+    speech(folder, 4)
+    reminder = "description=very_good"
+    assert reminder in conversation(folder, output="none", MOSHI_FAKE_LM_HIBIKI="1").stderr
+    done = conversation(folder, "--condition", "description=good", output="none", MOSHI_FAKE_LM_HIBIKI="1")
+    assert done.returncode == 0 and reminder not in done.stderr, done.stderr
+
+
 def load_fails(folder):
     speech(folder, 4)
     refused(conversation(folder, MOSHI_FAKE_LOAD_FAIL="5", MOSHI_FAKE_LOAD_MS="50"), "error in")
@@ -127,8 +142,15 @@ def load_fails(folder):
 
 def unwritable(folder):
     speech(folder, 1)
-    refused(conversation(folder, "--text", "no/said.txt"), "no/said.txt")
-    assert conversation(folder, output="no/out.wav").returncode == 1
+    for done in (conversation(folder, "--text", "no/said.txt"), conversation(folder, output="no/said.txt")):
+        refused(done, "cannot write no/said.txt")
+        assert "Loading" not in done.stderr, "it is told before the work"
+    refused(conversation(folder, output="."), "cannot write .")
+
+
+def a_full_disk(folder):
+    speech(folder, 10)
+    refused(conversation(folder, "--text", "/dev/full", output="none"), "/dev/full")
 
 
 def interrupt_while_loading(folder):
@@ -141,9 +163,21 @@ def interrupt_while_loading(folder):
         assert process.wait(door.LIMIT_S) == 1
 
 
+def interrupt_in_the_middle(folder):
+    speech(folder, 1000)
+    with subprocess.Popen([CONVERSATION, "--model", "model", "-i", "in.wav", "-o", "out.wav"], cwd=folder,
+                          env=door.environment(folder, MOSHI_FAKE_STEP_MS="10"), stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as process:  # fmt: skip
+        assert process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(door.LIMIT_S) == 0
+    assert 0 < samples(folder / "out.wav") < 1000 * FRAME
+
+
 def wrong_usage(folder):
     for arguments in ([], ["--model", ".", "in.wav"], ["--loud"], ["--model", ".", "--condition", "x"],
-                      ["--model", ".", "--input", "a.wav", "--echo-cancel"]):  # fmt: skip
+                      ["--model", ".", "--input", "a.wav", "--echo-cancel"], ["--model", ".", "--eos-max-duration", "-1"]):  # fmt: skip
         done = door.run([CONVERSATION, *arguments], folder)
         assert done.returncode == 2 and done.stderr.startswith("conversation: "), (arguments, done.returncode, done.stderr)
 
@@ -151,6 +185,7 @@ def wrong_usage(folder):
 door.main([
     (function.__name__.replace("_", " "), function)
     for function in (file_to_file, rest_of_a_frame, longer_delay, token_ids_without_a_tokenizer, no_voice_wanted,
-                     a_seed_of_its_own, settings, wrong_settings, missing_file, text_file, missing_model, load_fails, unwritable,
-                     interrupt_while_loading, wrong_usage)
+                     a_seed_of_its_own, settings, wrong_settings, missing_file, text_file, missing_model,
+                     a_translation_that_does_not_end, a_translation_without_its_usual_condition, load_fails, unwritable,
+                     a_full_disk, interrupt_while_loading, interrupt_in_the_middle, wrong_usage)
 ])  # fmt: skip

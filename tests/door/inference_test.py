@@ -137,8 +137,11 @@ def load_fails(folder):
 
 
 def unwritable(folder):
-    done = inference(folder, speech(folder, 2), "-b", "1", "--tokens", folder / "no" / "t.txt")
-    assert done.returncode == 1 and "cannot write" in done.stderr and "t.txt" in done.stderr, done.stderr
+    # It is told before the work.
+    refused(inference(folder, speech(folder, 2), "-b", "1", "--tokens", folder / "no" / "t.txt"), "cannot write", "t.txt")
+    refused(door.run([INFERENCE, "--model", "model", "in.wav", "no/out.wav"], folder), "cannot write no/out.wav")
+    done = inference(folder, folder / "in.wav", "-b", "1", "--tokens", "/dev/full")
+    assert done.returncode == 1 and "cannot write /dev/full" in done.stderr, done.stderr
 
 
 def no_core(folder):

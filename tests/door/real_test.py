@@ -14,6 +14,7 @@ REAL = {"MOSHI_CORE": str(door.BUILD / "lib" / "libmoshi-core.so")}
 CONFIGS = door.ROOT / "tests" / "configs" / "lm"
 FRAME = 1920
 TEXT_CARD = 500  # of mid.json
+PREFIX, SUFFIX = 3, 19  # frames of silence around what a model turns into text
 
 
 def field(number, payload):
@@ -22,10 +23,10 @@ def field(number, payload):
     return bytes([number << 3 | 2]) + (bytes([size]) if size < 128 else bytes([size & 127 | 128, size >> 7])) + payload
 
 
-def write_tokenizer(path):
+def write_tokenizer(path, count):
     """A sentencepiece model whose pieces are <unk>, two control ones, 256 bytes, then words."""
     texts = [("<unk>", 2), ("<s>", 3), ("</s>", 3)] + [(f"<0x{byte:02X}>", 6) for byte in range(256)]
-    texts += [(f"\u2581word{n}" if n % 2 else f"é{n}", 1) for n in range(TEXT_CARD - len(texts))]
+    texts += [(f"\u2581word{n}" if n % 2 else f"é{n}", 1) for n in range(count - len(texts))]
     pieces = b"".join(field(1, field(1, text.encode()) + bytes([3 << 3, kind])) for text, kind in texts)
     path.write_bytes(pieces + field(2, bytes([0x98, 0x02, 1])))  # byte_fallback
     return [text.replace("\u2581", " ").encode() if kind != 6 else bytes([n - 3]) for n, (text, kind) in enumerate(texts)]
@@ -37,8 +38,8 @@ def run(command, folder, **more):
     return done
 
 
-def random_lm(folder, name, *options):
-    run([door.BUILD / "lib" / "moshi-random-lm", "--output", folder / name, "--config", CONFIGS / f"{name}.json",
+def random_lm(folder, name, config, *options):
+    run([door.BUILD / "lib" / "moshi-random-lm", "--output", folder / name, "--config", config,
          "--mimi", next((folder / "mimi").glob("*.safetensors")), "--mimi-config", folder / "mimi.json", *options], folder)  # fmt: skip
 
 
@@ -47,9 +48,19 @@ def make_models(folder):
     config = json.loads((door.ROOT / "tests" / "vectors" / "small.json").read_text())["model"]["config"]
     (folder / "mimi.json").write_text(json.dumps(config))
     run([door.BUILD / "lib" / "moshi-random-mimi", "--output", folder / "mimi", "--config", folder / "mimi.json"], folder)
-    pieces = write_tokenizer(folder / "tokenizer.model")
-    random_lm(folder, "mid", "--tokenizer", folder / "tokenizer.model")
+    pieces = write_tokenizer(folder / "tokenizer.model", TEXT_CARD)
+    random_lm(folder, "mid", CONFIGS / "mid.json", "--tokenizer", folder / "tokenizer.model")
+    make_speech_to_text(folder, config["quantizer"]["bins"])
     return pieces
+
+
+def make_speech_to_text(folder, cardinality):
+    config = json.loads((CONFIGS / "stt.json").read_text())
+    config["card"] = cardinality
+    config["stt_config"] = {"audio_silence_prefix_seconds": PREFIX * 0.08, "audio_delay_seconds": SUFFIX * 0.08 - 1}
+    (folder / "stt.json").write_text(json.dumps(config))
+    write_tokenizer(folder / "stt.model", config["text_card"])
+    random_lm(folder, "stt", folder / "stt.json", "--tokenizer", folder / "stt.model")
 
 
 def write_noise(path, frames, rest=0):
@@ -122,6 +133,23 @@ def pipeline_says_the_same(folder):
     assert frames == tokens_of(folder / "t.txt")
 
 
+def speech_to_text(folder):
+    source = write_noise(folder / "in.wav", 20)
+    offline_text = inference(folder, source, model="stt").stdout.rstrip("\n")
+    assert len(tokens_of(folder / "t.txt")) == PREFIX + 20 + SUFFIX
+    done = run([EXAMPLES / "moshi-conversation", "--model", MODELS / "stt", "-i", source, "-o", "none", "--stats"], folder)
+    assert f"steps=(guint64){1 + PREFIX + 20 + SUFFIX}" in done.stderr, done.stderr
+    # A character that the end cuts is not shown.
+    assert offline_text and done.stdout.rstrip("\n") == offline_text.rstrip("\ufffd"), (done.stdout, offline_text)
+
+
+def no_sound_from_a_model_without_a_voice(folder):
+    source = write_noise(folder / "in.wav", 4)
+    done = run([EXAMPLES / "moshi-conversation", "--model", MODELS / "stt", "-i", source, "-o", "out.wav"], folder)
+    assert "only writes" in done.stderr and "WARNING" not in done.stderr, done.stderr
+    assert (folder / "out.wav").stat().st_size == 0
+
+
 def tokenizer_that_is_none(folder):
     source = write_noise(folder / "in.wav", 2)
     (folder / "bad.model").write_text("This is no tokenizer.")
@@ -135,5 +163,6 @@ with tempfile.TemporaryDirectory(prefix="moshi-real-") as name:
     PIECES = make_models(MODELS)
     door.main([
         (function.__name__.replace("_", " "), function)
-        for function in (offline, batch, conversation_says_the_same, pipeline_says_the_same, tokenizer_that_is_none)
+        for function in (offline, batch, conversation_says_the_same, pipeline_says_the_same, speech_to_text,
+                         no_sound_from_a_model_without_a_voice, tokenizer_that_is_none)
     ])  # fmt: skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Compares the names and shapes of random language models with those of the reference's own modules, and loads them.
+"""Random language models have the names and shapes of the reference's own modules: it loads them, every tensor.
 
 Usage: lm_names.py MOSHI_RANDOM_LM CONFIG...
 """

@@ -38,6 +38,7 @@ def run(command, seconds, environment=None):
 class Processes:
     def __init__(self, build, oracle):
         self.library = os.path.join(build, "lib", "libmoshi-core.so")
+        self.random_lm = os.path.join(build, "lib", "moshi-random-lm")
         self.oracle = oracle
 
     def _oracle(self, script, *arguments):
@@ -67,6 +68,9 @@ class Processes:
     def make_lm(self, directory, name, seed, corpus):
         arguments = ["--shape", name, "--seed", str(seed), "--output", directory]
         self._oracle("oracle_lm_checkpoint.py", *arguments, *(["--corpus", corpus] if corpus else []))
+
+    def lm_names(self, configs):
+        self._oracle("lm_names.py", self.random_lm, *configs)
 
     def lm_reference(self, model, runs):
         self._oracle("oracle_lm.py", model, *runs)

@@ -45,6 +45,16 @@ def check_the_checks(report):
     report.check("the C table's layout", "; ".join(wrong))
 
 
+def check_random_models(report, processes):
+    """The models of tests and demonstrations, whose layout the core defines itself, are ones of the reference's."""
+    problem = None
+    try:
+        processes.lm_names(sorted(glob.glob(os.path.join(HERE, "..", "configs", "lm", "*.json"))))
+    except ProcessFailed as error:
+        problem = str(error)
+    report.check("the reference loads random language models", problem)
+
+
 def perform(shape):
     """Everything for one shape."""
     began = time.monotonic()
@@ -141,6 +151,8 @@ def main():
     os.makedirs(folder, exist_ok=True)
     try:
         processes = Processes(os.path.abspath(arguments.build), arguments.oracle)
+        if any(name.startswith("lm-") for name in names):
+            check_random_models(report, processes)
         shapes = [make_shape(name, folder, processes, report, seed + everything.index(name))
                   for name in names if name != "hub"]
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
