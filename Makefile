@@ -46,7 +46,7 @@ build: configure
 
 # What is used, without the tests: half of the time.
 product: configure
-	$(call compile,gst/libgstmoshi.so lib/libmoshi-core.so lib/moshi-random-mimi examples/moshi-demo examples/moshi-conversation examples/moshi-inference)
+	$(call compile,gst/libgstmoshi.so lib/libmoshi-core.so lib/moshi-random-mimi lib/moshi-random-lm examples/moshi-demo examples/moshi-conversation examples/moshi-inference)
 
 demo: product
 	.ci/setup demo

@@ -30,10 +30,10 @@ class RowState {
 struct EncodeItem {
   RowState* row = nullptr;
   int frames = 0;
-  int codebooks = 0;              ///< 1 to n_q
-  const float* pcm = nullptr;     ///< frames * frame_samples
-  uint16_t* codes = nullptr;      ///< frames * codebooks, frame-major
-  float* latent = nullptr;        ///< optional: frames * latent_width, before quantization
+  int codebooks = 0;           ///< 1 to n_q
+  const float* pcm = nullptr;  ///< frames * frame_samples
+  uint16_t* codes = nullptr;   ///< frames * codebooks, frame-major
+  float* latent = nullptr;     ///< optional: frames * latent_width, before quantization
 };
 
 struct DecodeItem {
