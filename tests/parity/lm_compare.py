@@ -62,6 +62,15 @@ def gap(logits, token):
     return float((logits.max() - logits[token]) / greatest) if greatest > 0 else np.inf
 
 
+def least_gap(logits):
+    """The least gap between the two likeliest values of any token, relative as in gap(). Infinite without tokens."""
+    if not logits.size:
+        return np.inf
+    logits = logits.reshape(-1, logits.shape[-1]).astype(np.float64)
+    two = np.partition(logits, -2, axis=-1)[:, -2:]
+    return float(((two[:, 1] - two[:, 0]) / np.maximum(np.abs(logits).max(axis=-1), 1e-30)).min())
+
+
 def first_differences(ours, theirs, active):
     """[step, row, stream] of the first token of each row that differs: all later ones follow from it."""
     found = []

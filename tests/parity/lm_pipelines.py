@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+import lm_compare
 import lm_configs
 import lm_runs
 import processes
@@ -14,6 +15,7 @@ from processes import ProcessFailed
 FRAMES = 60
 AFTER = 20  # frames that a translation is followed beyond the end of its input
 SECONDS = 120
+ATTEMPTS = 10
 
 
 def expected_run(config, codes):
@@ -55,8 +57,15 @@ class LmPipelines:
         return True
 
     def prepare(self):
-        """User codes, and what the reference makes of them."""
+        """User codes, and what the reference makes of them. A pipeline cannot be led past a token whose two likeliest
+        values are too near to tell apart, so that codes are drawn until there is none."""
         rng = np.random.default_rng(self.shape.seed + 1)
+        for _ in range(ATTEMPTS):
+            if self.draw(rng) >= lm_compare.GAP:
+                return
+
+    def draw(self, rng):
+        """Draws codes and runs the reference; the least gap between the two likeliest values of any of its tokens."""
         self.codes = rng.integers(0, self.config["card"], (FRAMES, lm_configs.user_streams(self.config)))
         with open(self.path("user.bin"), "wb") as file:
             file.write(self.codes.astype("<u2").tobytes())
@@ -66,6 +75,7 @@ class LmPipelines:
         with np.load(self.path("pipeline.ref.npz")) as result:
             first = delay if lm_configs.max_delay(self.config) else 1  # without delays the first step's is discarded
             self.tokens = result["tokens"][first : first + frames, 0]
+            return min(lm_compare.least_gap(result[name]) for name in ("text_logits", "audio_logits"))
 
     def source(self):
         caps = (f"audio/x-mimi,rate=24000,channels=1,framerate=25/2,codebooks={self.codes.shape[1]},"

@@ -223,6 +223,13 @@ class CompareLanguageModels(unittest.TestCase):
         nothing = np.full_like(self.text, np.nan)
         self.assertEqual(error(self.text, nothing, self.active), np.inf)
 
+    def test_least_gap(self):
+        logits = np.array([[[1, 4, 2], [3, 1, 2]], [[0, -5, 4.9999999], [2, 1, 9]]])
+        self.assertAlmostEqual(lm_compare.least_gap(logits), 1 / 3)
+        logits[0, 0] = [1, 4, 4 - 4e-6]
+        self.assertLess(lm_compare.least_gap(logits), lm_compare.GAP)
+        self.assertEqual(lm_compare.least_gap(np.zeros((3, 1, 0, 0))), np.inf)
+
     def test_logits_of_rounded_weights(self):
         error = lm_compare.rounding_error
         self.assertEqual(error(self.text, self.text, self.active), 0)
