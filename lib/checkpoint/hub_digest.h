@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <span>
 #include <string>
+
+#include "checkpoint/digest.h"
 
 namespace moshi::checkpoint {
 
@@ -14,9 +16,6 @@ class HubDigest {
  public:
   /// `etag` tells which; one that is neither is not checked.
   HubDigest(std::string etag, uint64_t file_bytes);
-  ~HubDigest();
-  HubDigest(const HubDigest&) = delete;
-  HubDigest& operator=(const HubDigest&) = delete;
 
   /// Forgets what was added.
   void restart();
@@ -25,8 +24,10 @@ class HubDigest {
   std::string hex();
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::string etag_;
+  std::optional<Digest::Kind> kind_;  ///< none: not checked
+  std::string prefix_;                ///< what comes before the file
+  std::optional<Digest> digest_;
 };
 
 }  // namespace moshi::checkpoint

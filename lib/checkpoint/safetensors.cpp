@@ -6,7 +6,7 @@
 
 #include "checkpoint/mapped_file.h"
 #include "checkpoint/safetensors_header.h"
-#include "checkpoint/sha256.h"
+#include "checkpoint/digest.h"
 #include "common/error.h"
 #include "kernels/half.h"
 

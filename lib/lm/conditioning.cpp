@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "checkpoint/sha256.h"
+#include "checkpoint/digest.h"
 #include "common/error.h"
 #include "nn/rope.h"
 
@@ -14,7 +14,7 @@ namespace {
 
 /// The SHA-256 of the text as a number, modulo `bins`: the row of a table whose values are not listed.
 int hashed_row(const std::string& text, int bins) {
-  checkpoint::Sha256 hash;
+  checkpoint::Digest hash(checkpoint::Digest::Kind::kSha256);
   hash.add(std::as_bytes(std::span(text)));
   int64_t row = 0;
   for (const char digit : hash.hex()) {

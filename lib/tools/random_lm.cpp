@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT
 // moshi-random-lm: writes a language model with random weights, for tests and for trying things out without a
 // download.
-#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 
 #include "checkpoint/atomic_file.h"
 #include "checkpoint/json_text.h"
 #include "common/error.h"
 #include "lm/random_model.h"
+#include "tools/command_line.h"
 
 namespace {
+
+namespace tools = moshi::tools;
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -45,26 +46,9 @@ struct Options {
   int lora = 0;
 };
 
-[[noreturn]] void wrong(const std::string& what) {
-  throw moshi::Error(MOSHI_ERR_INVALID_ARGUMENT, what + "\n" + kUsage);
-}
-
-template <class T>
-T number(const std::string& option, const std::string& text) {
-  T value{};
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
-    wrong(option + " needs a number, not \"" + text + "\"");
-  }
-  return value;
-}
-
 Options parse(int argc, char** argv) {
   Options options;
-  for (int i = 1; i < argc; i += 2) {
-    const std::string name = argv[i];
-    if (i + 1 >= argc) wrong(name + " needs a value");
-    const std::string value = argv[i + 1];
+  tools::parse_options(argc, argv, [&](const std::string& name, const std::string& value) {
     if (name == "--output") {
       options.output = value;
     } else if (name == "--config") {
@@ -78,15 +62,16 @@ Options parse(int argc, char** argv) {
     } else if (name == "--dtype") {
       options.dtype = value;
     } else if (name == "--seed") {
-      options.seed = number<uint64_t>(name, value);
+      options.seed = tools::number<uint64_t>(name, value);
     } else if (name == "--lora") {
-      options.lora = number<int>(name, value);
-      if (options.lora < 1 || options.lora > 65536) wrong("--lora must be from 1 to 65536");
+      options.lora = tools::number<int>(name, value);
+      if (options.lora < 1 || options.lora > 65536) throw tools::UsageError("--lora must be from 1 to 65536");
     } else {
-      wrong("Unknown option " + name);
+      return false;
     }
-  }
-  if (options.output.empty()) wrong("--output is missing");
+    return true;
+  });
+  if (options.output.empty()) throw tools::UsageError("--output is missing");
   return options;
 }
 
@@ -94,7 +79,7 @@ moshi::lm::Storage storage_of(const std::string& name) {
   if (name == "f32") return moshi::lm::Storage::kF32;
   if (name == "bf16") return moshi::lm::Storage::kBf16;
   if (name == "int8") return moshi::lm::Storage::kInt8;
-  wrong("--dtype must be f32, bf16 or int8, not \"" + name + "\"");
+  throw tools::UsageError("--dtype must be f32, bf16 or int8, not \"" + name + "\"");
 }
 
 /// Copies a file into the directory under its own name, and names it in the configuration. Without a file the
@@ -156,15 +141,5 @@ void run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    if (std::string_view(argv[i]) == "--help") return std::fputs(kUsage, stdout) < 0;
-  }
-  try {
-    run(parse(argc, argv));
-    return 0;
-  } catch (const moshi::Error& e) {
-    std::fprintf(stderr, "moshi-random-lm: %s\n", e.what());
-    if (!e.detail().empty()) std::fprintf(stderr, "  %s\n", e.detail().c_str());
-    return e.status() == MOSHI_ERR_INVALID_ARGUMENT ? 2 : 1;
-  }
+  return moshi::tools::run_tool("moshi-random-lm", kUsage, argc, argv, [&] { run(parse(argc, argv)); });
 }

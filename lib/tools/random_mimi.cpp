@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 // moshi-random-mimi: writes a Mimi with random weights, for tests and for trying things out without a download.
-#include <charconv>
 #include <cstdio>
 #include <string>
-#include <string_view>
 
 #include "checkpoint/json_text.h"
 #include "common/error.h"
 #include "mimi/random_model.h"
 #include "tools/audio_file.h"
+#include "tools/command_line.h"
 
 namespace {
+
+namespace tools = moshi::tools;
 
 constexpr const char* kUsage =
     "Usage: moshi-random-mimi --output DIR [options]\n"
@@ -31,26 +32,9 @@ struct Options {
   int threads = 0;
 };
 
-[[noreturn]] void wrong(const std::string& what) {
-  throw moshi::Error(MOSHI_ERR_INVALID_ARGUMENT, what + "\n" + kUsage);
-}
-
-template <class T>
-T number(const std::string& option, const std::string& text) {
-  T value{};
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
-    wrong(option + " needs a number, not \"" + text + "\"");
-  }
-  return value;
-}
-
 Options parse(int argc, char** argv) {
   Options options;
-  for (int i = 1; i < argc; i += 2) {
-    const std::string name = argv[i];
-    if (i + 1 >= argc) wrong(name + " needs a value");
-    const std::string value = argv[i + 1];
+  tools::parse_options(argc, argv, [&](const std::string& name, const std::string& value) {
     if (name == "--output") {
       options.output = value;
     } else if (name == "--config") {
@@ -58,17 +42,19 @@ Options parse(int argc, char** argv) {
     } else if (name == "--speech") {
       options.speech = value;
     } else if (name == "--seed") {
-      options.seed = number<uint64_t>(name, value);
+      options.seed = tools::number<uint64_t>(name, value);
     } else if (name == "--seconds") {
-      options.seconds = number<double>(name, value);
+      options.seconds = tools::number<double>(name, value);
     } else if (name == "--threads") {
-      options.threads = number<int>(name, value);
+      options.threads = tools::number<int>(name, value);
     } else {
-      wrong("Unknown option " + name);
+      return false;
     }
-  }
-  if (options.output.empty()) wrong("--output is missing");
-  if (!(options.seconds > 0.0 && options.seconds <= 600.0)) wrong("--seconds must be above 0 and at most 600");
+    return true;
+  });
+  if (options.output.empty()) throw tools::UsageError("--output is missing");
+  if (!(options.seconds > 0.0 && options.seconds <= 600.0))
+    throw tools::UsageError("--seconds must be above 0 and at most 600");
   return options;
 }
 
@@ -90,15 +76,5 @@ void run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    if (std::string_view(argv[i]) == "--help") return std::fputs(kUsage, stdout) < 0;
-  }
-  try {
-    run(parse(argc, argv));
-    return 0;
-  } catch (const moshi::Error& e) {
-    std::fprintf(stderr, "moshi-random-mimi: %s\n", e.what());
-    if (!e.detail().empty()) std::fprintf(stderr, "  %s\n", e.detail().c_str());
-    return e.status() == MOSHI_ERR_INVALID_ARGUMENT ? 2 : 1;
-  }
+  return moshi::tools::run_tool("moshi-random-mimi", kUsage, argc, argv, [&] { run(parse(argc, argv)); });
 }

@@ -7,11 +7,7 @@
 //
 // Prints one JSON object per line: {"event":"ready"...}, {"job":..., "ms":[...]}, {"event":"end"...}. bench.py says
 // what the fields mean; the reference's side prints the same.
-#include <dlfcn.h>
-#include <sys/resource.h>
-
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -19,11 +15,13 @@
 #include <string>
 #include <vector>
 
+#include "core_bench.h"
 #include "moshi/core.h"
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using bench::check;
+using bench::die;
 
 // A ring that isn't full attends to less; so each stream first gets more frames than the ring holds.
 constexpr int kWarmUpFrames = 130;
@@ -33,32 +31,6 @@ struct Work {
   MoshiJobKind kind = MOSHI_JOB_ENCODE;
   int rows = 1, frames = 1, calls = 1;
 };
-
-template <typename T>
-T sized() {
-  T value{};
-  value.size = sizeof value;
-  return value;
-}
-
-[[noreturn]] void die(const std::string& what) {
-  fprintf(stderr, "codec-bench: %s\n", what.c_str());
-  exit(1);
-}
-
-void check(MoshiStatus status, const MoshiError& error) {
-  if (status != MOSHI_OK) die(error.message);
-}
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-long peak_kb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss;
-}
 
 Work parse(const std::string& text) {
   Work work;
@@ -71,19 +43,10 @@ Work parse(const std::string& text) {
   return work;
 }
 
-const MoshiCoreApi* open_core(const char* path) {
-  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!library) die(dlerror());
-  auto get_api = reinterpret_cast<MoshiCoreGetApiFn>(dlsym(library, MOSHI_CORE_GET_API_SYMBOL));
-  const MoshiCoreApi* api = get_api ? get_api(MOSHI_CORE_ABI) : nullptr;
-  if (!api) die(std::string(path) + " is not a core of this ABI");
-  return api;
-}
-
 // One stream: a session with the buffers of its job.
 struct Stream {
   MoshiSession* session = nullptr;
-  MoshiJob job = sized<MoshiJob>();
+  MoshiJob job = MOSHI_INIT(MoshiJob);
   std::vector<float> pcm;
   std::vector<uint16_t> codes;
 };
@@ -91,7 +54,7 @@ struct Stream {
 class Bench {
  public:
   Bench(const MoshiCoreApi* api, MoshiEngine* engine, int codebooks) : api_(api), engine_(engine) {
-    auto error = sized<MoshiError>();
+    MoshiError error = MOSHI_INIT(MoshiError);
     check(api_->engine_info(engine_, &info_, &error), error);
     codebooks_ = codebooks;
   }
@@ -104,22 +67,15 @@ class Bench {
     call(streams, kWarmUpFrames);
     call(streams, work.frames);
     std::vector<double> times(work.calls);
-    for (double& ms : times) {
-      const auto start = Clock::now();
-      call(streams, work.frames);
-      ms = ms_since(start);
-    }
+    bench::measure(times, [&] { call(streams, work.frames); });
     for (Stream& stream : streams) api_->session_close(stream.session);
-    printf("{\"job\":\"%s\",\"ms\":[", work.name.c_str());
-    for (size_t i = 0; i < times.size(); i++) printf("%s%.4f", i ? "," : "", times[i]);
-    printf("]}\n");
-    fflush(stdout);
+    bench::say_times(work.name, times);
   }
 
  private:
   void open(Stream& stream, const Work& work) {
-    auto error = sized<MoshiError>();
-    auto config = sized<MoshiSessionConfig>();
+    MoshiError error = MOSHI_INIT(MoshiError);
+    MoshiSessionConfig config = MOSHI_INIT(MoshiSessionConfig);
     config.roles = work.kind == MOSHI_JOB_ENCODE ? MOSHI_ROLE_ENCODE : MOSHI_ROLE_DECODE;
     config.work_class = work.frames > 1 ? MOSHI_CLASS_FILE : MOSHI_CLASS_LIVE;
     check(api_->session_open(engine_, &config, &stream.session, &error), error);
@@ -142,7 +98,7 @@ class Bench {
   }
 
   void call(std::vector<Stream>& streams, int frames) {
-    auto error = sized<MoshiError>();
+    MoshiError error = MOSHI_INIT(MoshiError);
     for (Stream& stream : streams) {
       stream.job.frames = frames;
       check(api_->submit(stream.session, &stream.job, &error), error);
@@ -153,7 +109,7 @@ class Bench {
 
   const MoshiCoreApi* api_;
   MoshiEngine* engine_;
-  MoshiEngineInfo info_ = sized<MoshiEngineInfo>();
+  MoshiEngineInfo info_ = MOSHI_INIT(MoshiEngineInfo);
   int codebooks_;
   std::mt19937 random_{1};
   std::normal_distribution<float> normal_;
@@ -187,12 +143,11 @@ Arguments arguments_of(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto start = Clock::now();
+  const auto start = bench::Clock::now();
   if (argc < 4) die("usage: codec-bench CORE MODEL [--threads N] [--codebooks K] [--backend B] JOB...");
   const Arguments arguments = arguments_of(argc, argv);
-  const MoshiCoreApi* api = open_core(argv[1]);
-  auto error = sized<MoshiError>();
-  auto config = sized<MoshiEngineConfig>();
+  const MoshiCoreApi* api = bench::open_core(argv[1]);
+  MoshiEngineConfig config = MOSHI_INIT(MoshiEngineConfig);
   config.model = argv[2];
   config.device = "cpu";
   config.precision = MOSHI_PRECISION_F32;
@@ -200,16 +155,12 @@ int main(int argc, char** argv) {
   config.backend = arguments.backend;
   for (const Work& work : arguments.works)
     config.roles |= work.kind == MOSHI_JOB_ENCODE ? MOSHI_ROLE_ENCODE : MOSHI_ROLE_DECODE;
-  MoshiEngine* engine = nullptr;
-  check(api->engine_open(&config, &engine, &error), error);
-  check(api->engine_wait(engine, MOSHI_FOREVER, &error), error);
+  MoshiEngine* engine = bench::open_engine(api, config);
   {
-    Bench bench(api, engine, arguments.codebooks);
-    printf("{\"event\":\"ready\",\"load_ms\":%.1f,\"what\":\"%s, %s\"}\n", ms_since(start), api->backend_version,
-           bench.info().kernels);
-    fflush(stdout);
-    for (const Work& work : arguments.works) bench.run(work);
+    Bench codec(api, engine, arguments.codebooks);
+    bench::say_ready(bench::ms_since(start), api->backend_version, codec.info().kernels);
+    for (const Work& work : arguments.works) codec.run(work);
   }
   api->engine_close(engine);
-  printf("{\"event\":\"end\",\"peak_kb\":%ld}\n", peak_kb());
+  bench::say_end();
 }

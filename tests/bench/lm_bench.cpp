@@ -7,55 +7,25 @@
 //
 // Each conversation has run STEPS steps before (default: until its key-value ring is full), so that attention has its
 // full length: one really has, the others are copies of it. Prints the lines that bench.py describes.
-#include <dlfcn.h>
-#include <sys/resource.h>
-
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "core_bench.h"
 #include "moshi/core.h"
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using bench::check;
+using bench::die;
 
 struct Work {
   std::string name;
   int rows = 1, calls = 1;
 };
-
-[[noreturn]] void die(const std::string& what) {
-  fprintf(stderr, "lm-bench: %s\n", what.c_str());
-  exit(1);
-}
-
-void check(MoshiStatus status, const MoshiError& error) {
-  if (status != MOSHI_OK) die(error.message);
-}
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-long peak_kb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss;
-}
-
-const MoshiCoreApi* open_core(const char* path) {
-  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!library) die(dlerror());
-  auto get_api = reinterpret_cast<MoshiCoreGetApiFn>(dlsym(library, MOSHI_CORE_GET_API_SYMBOL));
-  const MoshiCoreApi* api = get_api ? get_api(MOSHI_CORE_ABI) : nullptr;
-  if (!api) die(std::string(path) + " is not a core of this ABI");
-  return api;
-}
 
 struct Conversation {
   MoshiSession* session = nullptr;
@@ -89,16 +59,9 @@ class Bench {
     }
     call(rows);
     std::vector<double> times(work.calls);
-    for (double& ms : times) {
-      const auto start = Clock::now();
-      call(rows);
-      ms = ms_since(start);
-    }
+    bench::measure(times, [&] { call(rows); });
     for (Conversation& row : rows) api_->session_close(row.session);
-    printf("{\"job\":\"%s\",\"ms\":[", work.name.c_str());
-    for (size_t i = 0; i < times.size(); i++) printf("%s%.4f", i ? "," : "", times[i]);
-    printf("]}\n");
-    fflush(stdout);
+    bench::say_times(work.name, times);
   }
 
  private:
@@ -162,10 +125,10 @@ Arguments arguments_of(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto start = Clock::now();
+  const auto start = bench::Clock::now();
   if (argc < 4) die("usage: lm-bench CORE MODEL [--threads N] [--precision f32|bf16] [--fill STEPS] JOB...");
   const Arguments arguments = arguments_of(argc, argv);
-  const MoshiCoreApi* api = open_core(argv[1]);
+  const MoshiCoreApi* api = bench::open_core(argv[1]);
   MoshiError error = MOSHI_INIT(MoshiError);
   MoshiEngineConfig config = MOSHI_INIT(MoshiEngineConfig);
   config.model = argv[2];
@@ -173,17 +136,14 @@ int main(int argc, char** argv) {
   config.precision = arguments.precision;
   config.threads = arguments.threads;
   config.roles = MOSHI_ROLE_LM;
-  MoshiEngine* engine = nullptr;
-  check(api->engine_open(&config, &engine, &error), error);
-  check(api->engine_wait(engine, MOSHI_FOREVER, &error), error);
+  MoshiEngine* engine = bench::open_engine(api, config);
   MoshiEngineInfo info = MOSHI_INIT(MoshiEngineInfo);
   check(api->engine_info(engine, &info, &error), error);
-  printf("{\"event\":\"ready\",\"load_ms\":%.1f,\"what\":\"%s, %s\"}\n", ms_since(start), api->version, info.kernels);
-  fflush(stdout);
+  bench::say_ready(bench::ms_since(start), api->version, info.kernels);
   {
-    Bench bench(api, engine, arguments.fill);
-    for (const Work& work : arguments.works) bench.run(work);
+    Bench lm(api, engine, arguments.fill);
+    for (const Work& work : arguments.works) lm.run(work);
   }
   api->engine_close(engine);
-  printf("{\"event\":\"end\",\"peak_kb\":%ld}\n", peak_kb());
+  bench::say_end();
 }

@@ -2,19 +2,17 @@
 """moshilm in a pipeline against the reference's tool for files: user codes in, own codes and token ids to files."""
 
 import json
-import os
 
 import numpy as np
 
 import lm_compare
 import lm_configs
 import lm_runs
-import processes
+from launch import Launcher, difference
 from processes import ProcessFailed
 
 FRAMES = 60
 AFTER = 20  # frames that a translation is followed beyond the end of its input
-SECONDS = 120
 ATTEMPTS = 10
 
 
@@ -34,28 +32,7 @@ def expected_run(config, codes):
     return run, delay, len(codes) + after
 
 
-class LmPipelines:
-    def __init__(self, shape):
-        self.shape, self.config = shape, shape.config
-        self.folder = os.path.join(shape.folder, "pipelines")
-        os.makedirs(self.folder)
-        build = os.path.dirname(os.path.dirname(shape.processes.library))
-        self.environment = {
-            "GST_PLUGIN_PATH": os.path.join(build, "gst"),
-            "GST_REGISTRY": os.path.join(self.folder, "registry.bin"),
-            "GST_REGISTRY_FORK": "no",
-        }
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def has(self, element):
-        try:
-            processes.run(["gst-inspect-1.0", element], SECONDS, self.environment)
-        except ProcessFailed:
-            return False
-        return True
-
+class LmPipelines(Launcher):
     def prepare(self):
         """User codes, and what the reference makes of them. A pipeline cannot be led past a token whose two likeliest
         values are too near to tell apart, so that codes are drawn until there is none."""
@@ -82,26 +59,10 @@ class LmPipelines:
                 f"cardinality={self.config['card']},stream-format=codes,framed=false")
         return f"filesrc blocksize=1000 location={self.path('user.bin')} ! {caps} ! mimiparse"
 
-    def launch(self, text, *outputs):
-        for output in outputs:
-            if os.path.exists(self.path(output)):
-                os.remove(self.path(output))
-        processes.run(["gst-launch-1.0", "-q", *text.split()], SECONDS, self.environment)
-        contents = []
-        for output in outputs:
-            with open(self.path(output), "rb") as file:
-                contents.append(file.read())
-        return contents
-
     def compare(self, what, ours, expected):
-        problem = None
         if self.config.get("model_type") == "hibiki":  # goes on until it says that it is done
             ours = ours[: len(expected)]
-        if len(ours) != len(expected):
-            problem = f"{len(ours)} values, {len(expected)} from the reference"
-        elif (ours != expected).any():
-            first = int(np.argmax(ours != expected))
-            problem = f"value {first} of {len(ours)} differs from the reference's"
+        problem = difference(ours, expected, "value", "reference")
         self.shape.report.check(f"{self.shape.title}: pipeline {what}", problem, f"{len(ours)} values")
 
     def check(self):

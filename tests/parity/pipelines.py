@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: MIT
 """The elements against the core, byte for byte: gst-launch-1.0 from a WAV file to codes, and back to audio."""
 
-import os
 import struct
 
 import numpy as np
 
 import configs
-import processes
+from launch import Launcher, difference
 from processes import ProcessFailed
 
 FRAMES = 40
 CODEBOOKS = 8
-SECONDS = 120
 
 
 def write_wav(path, samples, rate):
@@ -32,36 +30,10 @@ def pack(codes, cardinality):
     return np.packbits(bits.reshape(len(codes), -1).astype(np.uint8), axis=1).tobytes()
 
 
-class Pipelines:
-    def __init__(self, shape):
-        self.shape, self.config = shape, shape.config
-        self.folder = os.path.join(shape.folder, "pipelines")
-        os.makedirs(self.folder)
-        build = os.path.dirname(os.path.dirname(shape.processes.library))
-        self.environment = {
-            "GST_PLUGIN_PATH": os.path.join(build, "gst"),
-            "GST_REGISTRY": os.path.join(self.folder, "registry.bin"),
-            "GST_REGISTRY_FORK": "no",
-        }
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def has(self, element):
-        try:
-            processes.run(["gst-inspect-1.0", element], SECONDS, self.environment)
-        except ProcessFailed:
-            return False
-        return True
-
-    def launch(self, text, output):
-        """Runs a pipeline that writes `output` and returns its bytes."""
-        if os.path.exists(output):
-            os.remove(output)
-        processes.run(["gst-launch-1.0", "-q", *text.split(), "!", "filesink", f"location={output}"], SECONDS,
-                      self.environment)
-        with open(output, "rb") as file:
-            return file.read()
+class Pipelines(Launcher):
+    def launch_to(self, text, output):
+        """Runs a pipeline whose end is written to `output`; its bytes."""
+        return self.launch(f"{text} ! filesink location={self.path(output)}", output)[0]
 
     def caps(self, form):
         twice = int(round(2 * self.config["frame_rate"]))
@@ -95,16 +67,11 @@ class Pipelines:
     def compare(self, what, text, expected):
         name = f"{self.shape.name}: pipeline {what}"
         try:
-            ours = self.launch(text, self.path(what.replace(" ", "-")))
+            ours = self.launch_to(text, what.replace(" ", "-"))
         except ProcessFailed as error:
             self.shape.report.check(name, str(error))
             return
-        problem = None
-        if len(ours) != len(expected):
-            problem = f"{len(ours)} bytes, {len(expected)} from the core"
-        elif ours != expected:
-            first = next(i for i, (a, b) in enumerate(zip(ours, expected)) if a != b)
-            problem = f"byte {first} of {len(ours)} differs from the core's"
+        problem = difference(np.frombuffer(ours, np.uint8), np.frombuffer(expected, np.uint8), "byte", "core")
         self.shape.report.check(name, problem, f"{len(ours)} bytes")
 
     def check_all(self):
@@ -134,7 +101,7 @@ class Pipelines:
     def check_length(self, what, text, samples):
         name = f"{self.shape.name}: pipeline {what}"
         try:
-            got = len(self.launch(text, self.path("length"))) // 4
+            got = len(self.launch_to(text, "length")) // 4
             self.shape.report.check(name, None if got == samples else f"{got} samples of {samples}", f"{got} samples")
         except ProcessFailed as error:
             self.shape.report.check(name, str(error))

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "checkpoint/model_files.h"
-#include "checkpoint/sha256.h"
+#include "checkpoint/digest.h"
 #include "common/random_numbers.h"
 #include "mimi/checkpoint_weights.h"
 #include "mimi/random/functions.h"
@@ -26,7 +26,7 @@ Config small_config(const std::string& more = "") {
 }
 
 std::string hash_of(const RandomModel& model) {
-  moshi::checkpoint::Sha256 digest;
+  moshi::checkpoint::Digest digest(moshi::checkpoint::Digest::Kind::kSha256);
   for (const auto& tensor : model.tensors) digest.add(std::as_bytes(std::span(tensor.data)));
   return digest.hex();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "checkpoint/sha256.h"
+#include "checkpoint/digest.h"
 
 #include <openssl/evp.h>
 
@@ -17,26 +17,29 @@ struct FreeContext {
 };
 
 void check(int ok) {
-  if (ok != 1) throw Error(MOSHI_ERR_INTERNAL, "SHA-256 failed in libcrypto");
+  if (ok != 1) throw Error(MOSHI_ERR_INTERNAL, "a checksum failed in libcrypto");
 }
 
 }  // namespace
 
-struct Sha256::Impl {
+struct Digest::Impl {
   std::unique_ptr<EVP_MD_CTX, FreeContext> context{EVP_MD_CTX_new()};
 };
 
-Sha256::Sha256() : impl_(std::make_unique<Impl>()) {
-  check(impl_->context ? EVP_DigestInit_ex(impl_->context.get(), EVP_sha256(), nullptr) : 0);
+Digest::Digest(Kind kind) : impl_(std::make_unique<Impl>()) {
+  const EVP_MD* type = kind == Kind::kSha1 ? EVP_sha1() : EVP_sha256();
+  check(impl_->context ? EVP_DigestInit_ex(impl_->context.get(), type, nullptr) : 0);
 }
 
-Sha256::~Sha256() = default;
+Digest::~Digest() = default;
+Digest::Digest(Digest&&) noexcept = default;
+Digest& Digest::operator=(Digest&&) noexcept = default;
 
-void Sha256::add(std::span<const std::byte> bytes) {
+void Digest::add(std::span<const std::byte> bytes) {
   check(EVP_DigestUpdate(impl_->context.get(), bytes.data(), bytes.size()));
 }
 
-std::string Sha256::hex() {
+std::string Digest::hex() {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int length = 0;
   check(EVP_DigestFinal_ex(impl_->context.get(), digest, &length));
@@ -50,7 +53,7 @@ std::string Sha256::hex() {
 
 std::string sha256_of(const MappedFile& file, const std::function<void()>& check) {
   constexpr uint64_t kPiece = uint64_t{1} << 20;
-  Sha256 digest;
+  Digest digest(Digest::Kind::kSha256);
   std::vector<std::byte> piece(std::min(kPiece, file.bytes()));
   for (uint64_t at = 0; at < file.bytes(); at += kPiece) {
     if (check) check();

@@ -11,11 +11,14 @@ namespace moshi::checkpoint {
 
 class MappedFile;
 
-/// A SHA-256 over bytes that come in pieces.
-class Sha256 {
+/// A checksum over bytes that come in pieces.
+class Digest {
  public:
-  Sha256();
-  ~Sha256();
+  enum class Kind { kSha1, kSha256 };
+  explicit Digest(Kind kind);
+  ~Digest();
+  Digest(Digest&&) noexcept;
+  Digest& operator=(Digest&&) noexcept;
   void add(std::span<const std::byte> bytes);
   /// The digest in lower-case hex; call once, at the end.
   std::string hex();
@@ -25,7 +28,8 @@ class Sha256 {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Reads the whole file in pieces, without touching its mapping. `check` is called before each; what it throws ends it.
+/// The SHA-256 of a file: reads all of it in pieces, without touching its mapping. `check` is called before each; what
+/// it throws ends it.
 std::string sha256_of(const MappedFile& file, const std::function<void()>& check = {});
 
 }  // namespace moshi::checkpoint
