@@ -10,7 +10,7 @@ ORACLE = $(shell .ci/setup --path oracle)/bin/python
 export DEMO_IN := $(value IN)
 export DEMO_MODEL := $(value MODEL)
 
-.PHONY: all configure build product help demo test parity bench shell clean
+.PHONY: all configure build product help demo test parity bench train quality shell clean
 .SILENT:
 
 all: build
@@ -18,10 +18,12 @@ all: build
 help:
 	echo 'make                       set-up and build: build/gst/libgstmoshi.so, build/lib/libmoshi-core.so'
 	echo 'make demo [IN=file] [MODEL=directory-or-hub-id]'
-	echo '                           encode speech to codes and decode it again; results in demo/'
+	echo '                           encode speech to codes, decode it again, talk with the model; results in demo/'
 	echo 'make test                  all tests that need no reference implementation'
 	echo 'make parity                compare with the reference implementation, live, on fresh seeds'
 	echo 'make bench                 measure, and rewrite the tables of docs/benchmarks.md'
+	echo 'make train                 make the embedded models anew (an hour or two); goes on where it was stopped'
+	echo 'make quality               measure the embedded codec, and rewrite the tables and pictures of docs/quality.md'
 	echo 'make shell                 a shell in which gst-launch-1.0 finds the elements'
 	echo 'make clean                 remove build/ and demo/'
 	echo 'JOBS=n limits how many files are compiled at a time, LIBTORCH=prefix takes another LibTorch.'
@@ -46,7 +48,7 @@ build: configure
 
 # What is used, without the tests: half of the time.
 product: configure
-	$(call compile,gst/libgstmoshi.so lib/libmoshi-core.so lib/moshi-random-mimi lib/moshi-random-lm examples/moshi-demo examples/moshi-conversation examples/moshi-inference)
+	$(call compile,gst/libgstmoshi.so lib/libmoshi-core.so lib/moshi-random-mimi lib/moshi-random-lm examples/moshi-demo examples/moshi-quality examples/moshi-conversation examples/moshi-inference embedded-models)
 
 demo: product
 	.ci/setup demo
@@ -66,6 +68,14 @@ bench: build
 	.ci/setup demo oracle
 	$(ORACLE) tests/bench/run.py --build $(BUILD) $(BENCH_ARGS)
 	$(ORACLE) tests/bench/lm_run.py --build $(BUILD) $(LM_BENCH_ARGS)
+
+train:
+	.ci/setup training
+	models/training/run.sh $(ORACLE) train
+
+quality:
+	.ci/setup training
+	models/training/run.sh $(ORACLE) quality
 
 shell: product
 	echo 'gst-launch-1.0 and gst-inspect-1.0 know the elements now; leave with exit.'

@@ -3,7 +3,7 @@
 // A conversation with a language model: microphone or file in, speaker or file out, text on standard output. One
 // pipeline of plain elements; this program only builds it, watches its bus and prints.
 //
-//   moshi-conversation --model DIRECTORY-or-hub-id [--input mic|FILE] [--output speaker|none|FILE] [options]
+//   moshi-conversation [--model DIRECTORY-or-hub-id] [--input mic|FILE] [--output speaker|none|FILE] [options]
 //
 // Ctrl-C ends the conversation: what was said until then is still written. A second one ends the program.
 // Exit status: 0 success, 1 an error, 2 wrong usage.
@@ -83,8 +83,7 @@ struct Raw {
 };
 
 bool take(const Raw& raw, Options* options) {
-  if (!raw.model) return wrong("give --model DIRECTORY");
-  options->model = options->mimi_model = raw.model;
+  if (raw.model) options->model = options->mimi_model = raw.model;
   if (raw.mimi_model) options->mimi_model = raw.mimi_model;
   if (raw.input) options->input = raw.input;
   if (raw.output) options->output = raw.output;
@@ -100,6 +99,8 @@ bool take(const Raw& raw, Options* options) {
   for (size_t i = 0; i < kSettingCount; ++i) {
     if (raw.settings[i]) options->settings[kSettings[i].name] = raw.settings[i];
   }
+  if (options->settings.contains("weights") && !raw.model && !raw.mimi_model)
+    return wrong("--weights does not tell the codec that goes with it: give --model or --mimi-model, too");
   for (gchar** one = raw.conditions; one && *one; ++one) {
     const char* sign = std::strchr(*one, '=');
     if (!sign || sign == *one) return wrong("a condition is NAME=VALUE, not \"" + std::string(*one) + "\"");
@@ -111,7 +112,8 @@ bool take(const Raw& raw, Options* options) {
 bool parse(int argc, char** argv, Options* options) {
   Raw raw;
   std::vector<GOptionEntry> entries = {
-      {"model", 'm', 0, G_OPTION_ARG_FILENAME, &raw.model, "A model's directory or hub id", "MODEL"},
+      {"model", 'm', 0, G_OPTION_ARG_FILENAME, &raw.model, "A model's directory or hub id (default: the embedded one)",
+       "MODEL"},
       {"mimi-model", 0, 0, G_OPTION_ARG_FILENAME, &raw.mimi_model, "Another model for the codec", "MODEL"},
       {"input", 'i', 0, G_OPTION_ARG_FILENAME, &raw.input, "What the model hears (default: mic)", "mic|FILE|URI"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &raw.output, "Where its voice goes (default: speaker)",
@@ -198,9 +200,13 @@ bool set_property(GstElement* element, const std::string& name, const std::strin
   return good || fail("--" + name + " cannot be " + text + "; gst-inspect-1.0 moshilm tells what it can be");
 }
 
+void set_model(GstElement* element, const std::string& model) {
+  g_object_set(element, "model", model.empty() ? nullptr : model.c_str(), nullptr);
+}
+
 bool set_up(const Pipeline& pipeline, const Options& options) {
   const auto lm = pipeline.element("lm");
-  g_object_set(lm.get(), "model", options.model.c_str(), nullptr);
+  set_model(lm.get(), options.model);
   for (const auto& [name, value] : options.settings) {
     if (!set_property(lm.get(), name, value)) return false;
   }
@@ -216,7 +222,7 @@ bool set_up(const Pipeline& pipeline, const Options& options) {
   for (const char* codec : {"encoder", "decoder"}) {
     const auto element = pipeline.element(codec);
     if (!element) continue;
-    g_object_set(element.get(), "model", options.mimi_model.c_str(), nullptr);
+    set_model(element.get(), options.mimi_model);
     for (const char* name : {"device", "threads"}) {
       const auto given = options.settings.find(name);
       if (given != options.settings.end() && !set_property(element.get(), name, given->second)) return false;

@@ -18,7 +18,7 @@
 static const char usage[] =
     "usage: moshi-core-api-c LIBRARY MODEL CODEBOOKS < AUDIO\n"
     "  LIBRARY    libmoshi-core.so\n"
-    "  MODEL      directory or hub id of the model\n"
+    "  MODEL      directory or hub id of the model; \"\": the embedded one\n"
     "  CODEBOOKS  how many codes to print for each frame, from 1 on\n"
     "  AUDIO      raw float32 samples, mono, at the model's rate\n";
 

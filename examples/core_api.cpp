@@ -4,7 +4,7 @@
 // in lockstep under an execution mask.
 //
 //   ffmpeg -i speech.wav -f f32le -ac 1 -ar 24000 speech.f32
-//   moshi-core-api --model DIRECTORY [--codebooks K] [--core LIBRARY] [--threads N] speech.f32 decoded.f32
+//   moshi-core-api [--model DIRECTORY] [--codebooks K] [--core LIBRARY] [--threads N] speech.f32 decoded.f32
 //
 // Audio files hold raw float32 samples in the machine's byte order, mono, at the model's rate; "-" is standard input or
 // output. Exit status: 0 success, 1 an error, 2 wrong usage.
@@ -27,9 +27,9 @@ namespace {
 namespace mc = moshi::core;
 
 constexpr const char* kUsage =
-    "usage: moshi-core-api --model MODEL [options] INPUT [OUTPUT]\n"
+    "usage: moshi-core-api [--model MODEL] [options] INPUT [OUTPUT]\n"
     "  INPUT, OUTPUT     raw float32 samples, mono, at the model's rate; - is a standard stream\n"
-    "  --model MODEL     directory or hub id of the model\n"
+    "  --model MODEL     directory or hub id of the model; without it, the embedded one\n"
     "  --codebooks K     how many codebooks to use (default 8)\n"
     "  --threads N       compute threads (default: all cores)\n"
     "  --core LIBRARY    libmoshi-core.so (default: the variable MOSHI_CORE, then the system's search path)\n"

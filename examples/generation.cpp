@@ -286,7 +286,9 @@ std::optional<Models> Models::open(const Settings& settings) {
   if (!models.open_engine(lm, &models.lm_)) return std::nullopt;
   if (models.api_->lm_info(models.lm_.get(), &models.lm_info_, &error)) return fail(error), std::nullopt;
   if (models.lm_info_.user_streams == 0)
-    return app::fail("the model in " + settings.model + " does not listen: it has no user streams"), std::nullopt;
+    return app::fail("the model in " + std::string(models.lm_info_.lm_file) +
+                     " does not listen: it has no user streams"),
+           std::nullopt;
 
   MoshiEngineConfig mimi = MOSHI_INIT(MoshiEngineConfig);
   mimi.model = settings.mimi_model.empty() ? settings.model.c_str() : settings.mimi_model.c_str();

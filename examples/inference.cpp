@@ -3,7 +3,7 @@
 // A recording through a language model, offline: the equivalent of the reference implementation's run_inference, on the
 // core's own interface. GStreamer only reads the recording.
 //
-//   moshi-inference --model DIRECTORY-or-hub-id [options] INPUT [OUTPUT.wav]
+//   moshi-inference [--model DIRECTORY-or-hub-id] [options] INPUT [OUTPUT.wav]
 //
 // What the model says goes to OUTPUT (several answers: OUTPUT-0.wav, OUTPUT-1.wav, ...), its text to standard output.
 // Exit status: 0 success, 1 an error, 2 wrong usage.
@@ -82,20 +82,21 @@ std::string core_of(const gchar* named) {
 bool take(const Raw& raw, Options* options) {
   const auto text = [](const gchar* given) { return std::string(given ? given : ""); };
   Settings& settings = options->settings;
-  if (!raw.model) return wrong("give --model DIRECTORY");
   const guint files = raw.files ? g_strv_length(raw.files) : 0;
   if (files < 1 || files > 2) return wrong("give one recording, and at most one file to write to");
   options->input = raw.files[0];
   if (files == 2) options->output = raw.files[1];
   options->tokens = text(raw.tokens);
   settings.core = core_of(raw.core);
-  settings.model = raw.model;
+  settings.model = text(raw.model);
   settings.mimi_model = text(raw.mimi_model);
   settings.mimi_weights = text(raw.mimi_weights);
   settings.lm_weights = text(raw.lm_weights);
   settings.tokenizer = text(raw.tokenizer);
   settings.config = text(raw.config);
   settings.lora = text(raw.lora);
+  if (raw.lm_weights && !raw.model && !raw.mimi_model && !raw.mimi_weights)
+    return wrong("--moshi-weight does not tell its codec: give --model, --mimi-model or --mimi-weight, too");
   if (settings.batch < 1 || settings.batch > 1024) return wrong("--batch-size is a number from 1 to 1024");
   return parse_precision(raw.precision, &settings.precision) &&
          parse_conditions(raw.conditions, &settings.conditions) &&
@@ -108,7 +109,8 @@ bool parse(int argc, char** argv, Options* options) {
   gint64 seed = s.seed;
   gboolean greedy = FALSE, as_float = FALSE;
   const GOptionEntry entries[] = {
-      {"model", 'm', 0, G_OPTION_ARG_FILENAME, &raw.model, "A model's directory or hub id", "MODEL"},
+      {"model", 'm', 0, G_OPTION_ARG_FILENAME, &raw.model, "A model's directory or hub id (default: the embedded one)",
+       "MODEL"},
       {"mimi-model", 0, 0, G_OPTION_ARG_FILENAME, &raw.mimi_model, "Another model for the codec", "MODEL"},
       {"mimi-weight", 0, 0, G_OPTION_ARG_FILENAME, &raw.mimi_weights, "The codec's weights", "FILE"},
       {"moshi-weight", 0, 0, G_OPTION_ARG_FILENAME, &raw.lm_weights, "The language model's weights", "FILE"},

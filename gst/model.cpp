@@ -15,6 +15,11 @@ constexpr gint kProgressStep = 5;  // percent between two CONTINUE messages
 const char* OrNull(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
 std::string OrEmpty(const char* text) { return text != nullptr ? text : ""; }
 
+std::string NameOf(const ModelChoice& choice) {
+  if (!choice.model.empty()) return choice.model;
+  return choice.weights.empty() ? "the default model" : choice.weights;
+}
+
 }  // namespace
 
 MoshiEngineConfig Model::Config() {
@@ -60,7 +65,7 @@ bool Model::Open() {
     std::lock_guard lock(mutex_);
     facts_.fetching = true;
   }
-  PostProgress(GST_PROGRESS_TYPE_START, fetch ? "Fetching " + opened_.model : "Loading " + facts().file(), 0);
+  PostProgress(GST_PROGRESS_TYPE_START, fetch ? "Fetching " + NameOf(opened_) : "Loading " + facts().file(), 0);
   GError* failure = nullptr;
   watcher_ = g_thread_try_new("moshi-load", &Model::Watch, this, &failure);
   if (watcher_ != nullptr) return true;
@@ -224,7 +229,7 @@ gpointer Model::Watch(gpointer user) {
 
 void Model::EndLoad(MoshiStatus status, MoshiError error) {
   const ModelFacts known = facts();
-  const std::string file = known.open() ? known.file() : opened_.model;
+  const std::string file = known.open() ? known.file() : NameOf(opened_);
   if (status == MOSHI_OK && ReadFacts(error)) {
     SetPhase(Phase::kLoaded);
     loaded_(element_);

@@ -70,6 +70,7 @@ ModelFacts ReadModelFacts(const MoshiCoreApi& api, MoshiEngine* engine, MoshiRol
                    .codebooks = info.codebooks,
                    .cardinality = info.cardinality,
                    .threads = info.threads,
+                   .embedded = info.embedded != 0,
                    .precision = info.precision,
                    .processing = static_cast<GstClockTime>(MAX(processing, 0)),
                    .lm = {}};
@@ -87,15 +88,15 @@ ModelFacts ReadModelFacts(const MoshiCoreApi& api, MoshiEngine* engine, MoshiRol
 GstStructure* MakeModelInfo(const ModelFacts& facts) {
   GstStructure* info = gst_structure_new_empty("application/x-moshi-model-info");
   if (!facts.open()) return info;
-  gst_structure_set(info, "model-path", G_TYPE_STRING, facts.model_path.c_str(), "mimi-file", G_TYPE_STRING,
-                    facts.mimi_file.c_str(), "mimi-sha256", G_TYPE_STRING, facts.sha256.c_str(), "mimi-bytes",
-                    G_TYPE_UINT64, facts.bytes, "sample-rate", G_TYPE_INT, facts.rate, "frame-samples", G_TYPE_INT,
-                    facts.frame_samples, "framerate", GST_TYPE_FRACTION, facts.framerate_num, facts.framerate_den,
-                    "codebooks", G_TYPE_INT, facts.codebooks, "cardinality", G_TYPE_INT, facts.cardinality, "device",
-                    G_TYPE_STRING, facts.device.c_str(), "kernels", G_TYPE_STRING, facts.kernels.c_str(), "threads",
-                    G_TYPE_INT, facts.threads, "processing-time", G_TYPE_UINT64, facts.processing, "core-version",
-                    G_TYPE_STRING, facts.core_version.c_str(), "backend-version", G_TYPE_STRING,
-                    facts.backend_version.c_str(), nullptr);
+  gst_structure_set(info, "model-path", G_TYPE_STRING, facts.model_path.c_str(), "embedded", G_TYPE_BOOLEAN,
+                    facts.embedded, "mimi-file", G_TYPE_STRING, facts.mimi_file.c_str(), "mimi-sha256", G_TYPE_STRING,
+                    facts.sha256.c_str(), "mimi-bytes", G_TYPE_UINT64, facts.bytes, "sample-rate", G_TYPE_INT,
+                    facts.rate, "frame-samples", G_TYPE_INT, facts.frame_samples, "framerate", GST_TYPE_FRACTION,
+                    facts.framerate_num, facts.framerate_den, "codebooks", G_TYPE_INT, facts.codebooks, "cardinality",
+                    G_TYPE_INT, facts.cardinality, "device", G_TYPE_STRING, facts.device.c_str(), "kernels",
+                    G_TYPE_STRING, facts.kernels.c_str(), "threads", G_TYPE_INT, facts.threads, "processing-time",
+                    G_TYPE_UINT64, facts.processing, "core-version", G_TYPE_STRING, facts.core_version.c_str(),
+                    "backend-version", G_TYPE_STRING, facts.backend_version.c_str(), nullptr);
   const LmFacts& lm = facts.lm;
   if (lm.file.empty()) return info;
   gst_structure_set(info, "lm-file", G_TYPE_STRING, lm.file.c_str(), "lm-sha256", G_TYPE_STRING, lm.sha256.c_str(),

@@ -45,6 +45,7 @@ struct ModelFacts {
   gint codebooks = 0;  ///< the most that the model has
   gint cardinality = 0;
   gint threads = 0;
+  bool embedded = false;  ///< no model was named, and it is the one that comes with the core
   MoshiPrecision precision = MOSHI_PRECISION_AUTO;
   GstClockTime processing = 0;  ///< one frame in the element's direction; 0 until loaded
   LmFacts lm;                   ///< of an element that has the role MOSHI_ROLE_LM

@@ -41,7 +41,7 @@ void InstallCommon(GObjectClass* klass, const char* weights_blurb, const char* s
   auto add = [klass](guint id, GParamSpec* spec) { g_object_class_install_property(klass, id, spec); };
   add(kPropModel, g_param_spec_string("model", "Model",
                                       "Directory laid out like a hub repository, or a hub id owner/name[@revision]; "
-                                      "unset: the embedded default model",
+                                      "unset: what MOSHI_DEFAULT_MODEL names, or else the embedded models",
                                       nullptr, kReady));
   add(kPropWeights, g_param_spec_string("weights", "Weights", weights_blurb, nullptr, kReady));
   add(kPropDevice, g_param_spec_string("device", "Device",

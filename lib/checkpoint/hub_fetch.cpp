@@ -53,11 +53,10 @@ class Fetch final : public HubView {
  private:
   void resolve(Resolver& resolver) const {
     if (request_.roles & MOSHI_ROLE_LM) {
-      resolve_language_model({request_.model, request_.weights, request_.config, request_.tokenizer, request_.lora,
-                              request_.default_directories},
+      resolve_language_model({request_.model, request_.weights, request_.config, request_.tokenizer, request_.lora},
                              resolver);
     } else {
-      resolve_model({request_.model, request_.weights, request_.default_directories}, resolver);
+      resolve_model({request_.model, request_.weights}, resolver);
     }
   }
 

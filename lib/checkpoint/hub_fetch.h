@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "moshi/core.h"
 
@@ -27,7 +26,6 @@ struct FetchRequest {
   std::string weights;                  ///< of Mimi, or with MOSHI_ROLE_LM of the language model
   std::string config, tokenizer, lora;  ///< the language model's
   uint32_t roles = 0;                   ///< MoshiRole bits
-  std::vector<std::string> default_directories;
   FetchLimits limits;
 };
 

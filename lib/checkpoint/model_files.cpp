@@ -102,25 +102,14 @@ ModelFiles from_file(const fs::path& path, Resolver& resolver) {
   return files;
 }
 
-ModelFiles find_default(const std::vector<std::string>& directories, Resolver& resolver) {
-  std::string looked;
-  for (const std::string& directory : directories) {
-    if (is_directory(directory)) return from_place({directory, std::nullopt}, "", resolver);
-    looked += (looked.empty() ? "" : ", ") + directory;
-  }
-  throw Error(MOSHI_ERR_NOT_FOUND,
-              "No model is set and there is no default model: set the model property to a directory or a hub id "
-              "(such as kyutai/moshiko-pytorch-bf16), or make one with random weights: moshi-random-mimi --output DIR",
-              "looked in: " + looked);
-}
-
 }  // namespace
 
 ModelFiles resolve_model(const ModelRequest& request, Resolver& resolver) {
   const std::string weights = resolver.given(request.weights, "weights");
   if (!resolver.missing().empty()) return {};
   if (request.model.empty()) {
-    return weights.empty() ? find_default(request.default_directories, resolver) : from_file(weights, resolver);
+    if (weights.empty()) throw Error(MOSHI_ERR_NOT_FOUND, kNoModel);
+    return from_file(weights, resolver);
   }
   const std::string path = local_path(request.model);
   if (is_directory(path)) return from_place({path, std::nullopt}, weights, resolver);

@@ -9,17 +9,15 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 namespace moshi::checkpoint {
 
 struct ModelRequest {
-  /// A directory laid out like a hub repository, a Mimi .safetensors file, or owner/name[@revision]; "": the default.
+  /// A directory laid out like a hub repository, a Mimi .safetensors file, or owner/name[@revision]; "": `weights` is
+  /// it.
   std::string model;
   /// A Mimi weight file that replaces the model's own; "": the model's. Also file:// and hf://owner/name/path.
   std::string weights;
-  /// Where the default model may lie, best first.
-  std::vector<std::string> default_directories;
 };
 
 struct ModelFiles {
@@ -35,14 +33,12 @@ ModelFiles find_model(const ModelRequest& request);
 /// What replaces a model's own file is a path, file://path or hf://owner/name/path; "": the model's own.
 struct LmRequest {
   /// A directory laid out like a hub repository, a .safetensors file in one, or owner/name[@revision]; "": the
-  /// directory or repository of `weights`, else the default.
+  /// directory or repository of `weights`.
   std::string model;
   std::string weights;    ///< of the language model
   std::string config;     ///< a config.json
   std::string tokenizer;  ///< a sentencepiece model
   std::string lora;       ///< a LoRA file; "": the one that config.json names, if any
-  /// Where the default model may lie, best first.
-  std::vector<std::string> default_directories;
 };
 
 struct LmFiles {

@@ -35,29 +35,10 @@ Place directory_of(const fs::path& path) {
   return {path.has_parent_path() ? path.parent_path() : fs::path("."), std::nullopt};
 }
 
-bool holds_language_model(const fs::path& directory) {
-  const fs::path config = directory / kConfigName;
-  std::string name;
-  if (is_file(config)) name = configured(read_config(config.string()), "moshi_name", config.string());
-  return is_file(directory / (name.empty() ? kMoshiName : name));
-}
-
-Place default_place(const std::vector<std::string>& directories) {
-  std::string looked;
-  for (const std::string& directory : directories) {
-    if (checkpoint::is_directory(directory) && holds_language_model(directory)) return {directory, std::nullopt};
-    looked += (looked.empty() ? "" : ", ") + directory;
-  }
-  throw Error(MOSHI_ERR_NOT_FOUND,
-              "No model is set and there is no default language model: set the model property to a directory or a hub "
-              "id (such as kyutai/moshiko-pytorch-bf16)",
-              "looked in: " + looked);
-}
-
 /// Where the model's files are. `weights` becomes the model itself if that is a weight file.
 Place place_of(const LmRequest& request, std::string& weights, const Resolver& resolver) {
   if (request.model.empty()) {
-    if (weights.empty()) return default_place(request.default_directories);
+    if (weights.empty()) throw Error(MOSHI_ERR_NOT_FOUND, kNoModel);
     if (weights.starts_with("hf://")) return resolver.hub_place(parse_hub_reference(weights).first);
     return directory_of(local_path(weights));
   }

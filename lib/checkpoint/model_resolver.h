@@ -66,6 +66,10 @@ class Resolver {
   std::vector<MissingFile> missing_;
 };
 
+/// Of a request that names neither a model nor weights.
+inline constexpr const char* kNoModel =
+    "No model is named: set the model property to a directory or a hub id (such as kyutai/moshiko-pytorch-bf16)";
+
 bool is_file(const std::filesystem::path& path);
 bool is_directory(const std::filesystem::path& path);
 bool is_safetensors_name(const std::filesystem::path& path);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The one symbol that libmoshi-core exports.
+#include "common/own_folder.h"
 #include "engine/codec_factory.h"
 #include "engine/table.h"
 #include "moshi/core.h"
@@ -10,6 +11,7 @@
 
 extern "C" __attribute__((visibility("default"))) const MoshiCoreApi* moshi_core_get_api(uint32_t abi) {
   if (abi != MOSHI_CORE_ABI) return nullptr;
+  moshi::own_folder();  // while the working directory is still the one that the core was loaded from
 #ifdef MOSHI_WITH_LIBTORCH
   static const bool registered = (moshi::engine::add_torch_backend(), true);
   static_cast<void>(registered);

@@ -23,6 +23,7 @@ void set_environment(Environment replacement) { current() = std::move(replacemen
 
 Environment default_environment() {
   Environment result;
+  result.default_model = default_model;
   result.open_source = open_model_source;
   result.make_codec = make_codec;
   result.open_lm_source = open_lm_source;

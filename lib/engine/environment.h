@@ -8,6 +8,7 @@
 
 #include "checkpoint/hub_fetch.h"
 #include "engine/codec_factory.h"
+#include "engine/default_model.h"
 #include "engine/lm_source.h"
 #include "engine/model_source.h"
 #include "lm/factory.h"
@@ -15,6 +16,7 @@
 namespace moshi::engine {
 
 struct Environment {
+  std::function<DefaultModel()> default_model;
   std::function<std::shared_ptr<const ModelSource>(const ModelRequest&)> open_source;
   std::function<std::unique_ptr<mimi::Codec>(const CodecRequest&)> make_codec;
 

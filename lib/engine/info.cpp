@@ -65,6 +65,7 @@ MoshiEngineInfo describe(const Engine& engine) {
     info.cardinality = facts.config.quantizer.bins;
     info.latent_width = facts.config.seanet.dimension;
   }
+  info.embedded = engine.embedded;
   info.device = model.device().c_str();
   info.kernels = model.kernels();
   info.precision = model.precision();

@@ -67,7 +67,7 @@ void check_tokenizer(const text::Tokenizer& tokenizer, const lm::Config& config,
 
 std::shared_ptr<const LmSource> open_lm_source(const LmRequest& request) {
   const checkpoint::LmFiles files = checkpoint::find_language_model(
-      {request.model, request.weights, request.config, request.tokenizer, request.lora, default_directories()});
+      {request.model, request.weights, request.config, request.tokenizer, request.lora});
   return std::make_shared<FileSource>(files, request.lora_separate);
 }
 

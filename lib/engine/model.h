@@ -53,6 +53,7 @@ struct Load {
 struct MoshiEngine {
   std::shared_ptr<moshi::engine::Model> model;
   moshi::engine::ModelFacts facts;  ///< as this reference found them: another way may lead to the same model
+  bool embedded = false;            ///< no model was named, and it is the one that comes with the core
   uint32_t roles = 0;
   MoshiProgressFn progress = nullptr;
   void* progress_user = nullptr;

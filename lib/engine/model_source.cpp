@@ -4,27 +4,15 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
-#include <sstream>
 #include <utility>
-#include <vector>
 
 #include "checkpoint/model_files.h"
 #include "common/error.h"
-#include "engine/build_config.h"
 #include "engine/lm_source.h"
 #include "mimi/checkpoint_weights.h"
 
 namespace moshi::engine {
-
-std::vector<std::string> default_directories() {
-  std::vector<std::string> directories;
-  if (const char* own = std::getenv("MOSHI_DEFAULT_MODEL"); own && *own) directories.emplace_back(own);
-  std::istringstream compiled_in(MOSHI_DEFAULT_MODEL_DIRECTORIES);
-  for (std::string directory; std::getline(compiled_in, directory, ':');) directories.push_back(directory);
-  return directories;
-}
 
 namespace {
 
@@ -91,7 +79,7 @@ std::shared_ptr<const ModelSource> open_model_source(const ModelRequest& request
     files.mimi_config = request.mimi_config;
     return std::make_shared<FileSource>(files);
   }
-  return std::make_shared<FileSource>(checkpoint::find_model({request.model, request.weights, default_directories()}));
+  return std::make_shared<FileSource>(checkpoint::find_model({request.model, request.weights}));
 }
 
 }  // namespace moshi::engine

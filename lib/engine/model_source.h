@@ -6,7 +6,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "mimi/codec.h"
 #include "mimi/config.h"
@@ -14,7 +13,8 @@
 
 namespace moshi::engine {
 
-/// What the caller of engine_open() asks for; empty strings stand for the defaults.
+/// What the caller of engine_open() asks for; an empty string stands for the model's own, but `model` or `weights` is
+/// named.
 struct ModelRequest {
   std::string model;
   std::string weights;
@@ -41,8 +41,6 @@ struct ModelFacts {
 
 /// Tells the file at `path` from every other, and from one that may lie there later. Throws Error(READ).
 std::string identity_of(const std::string& path);
-/// Where the model that is used when none is named may lie, best first.
-std::vector<std::string> default_directories();
 
 /// A Mimi's headers in memory, tensors readable. Used by the loading thread while others read the facts.
 class ModelSource {

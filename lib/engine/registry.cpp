@@ -89,15 +89,45 @@ std::shared_ptr<Model> find_or_make(const ModelFacts& facts, const Model::Identi
   return model;
 }
 
-Source open_source(const MoshiEngineConfig& config) {
-  Source source;
+const char* weights_of(const MoshiEngineConfig& config) {
+  return config.roles & MOSHI_ROLE_LM ? config.lm_weights : config.weights;
+}
+
+/// Whether files are named that replace the model's own: one of those may be what is not there.
+bool replaces_files(const MoshiEngineConfig& config) {
+  return !text(config.tokenizer).empty() || !text(config.config).empty() || !text(config.lora).empty();
+}
+
+/// Calls `use` with the model that is named, or else with the default one, and tells where that came from if it is not
+/// there. Returns whether it is the embedded one.
+template <class Use>
+bool with_model(const MoshiEngineConfig& config, Use use) {
+  const std::string named = text(config.model);
+  if (!named.empty() || !text(weights_of(config)).empty()) {
+    use(named);
+    return false;
+  }
+  const DefaultModel chosen = environment().default_model();
+  try {
+    use(chosen.model);
+  } catch (const Error& error) {
+    if (error.status() != MOSHI_ERR_NOT_FOUND || replaces_files(config)) throw;
+    const char* why = chosen.embedded
+                          ? "; it is one of the embedded models: install gst-moshi with all of them, or set "
+                            "the model property to a directory or a hub id"
+                          : "; MOSHI_DEFAULT_MODEL names it: change or unset that, or set the model property";
+    throw Error(error.status(), error.what() + std::string(why), error.detail());
+  }
+  return chosen.embedded;
+}
+
+void open_source(const MoshiEngineConfig& config, const std::string& model, Source& source) {
   if (config.roles & MOSHI_ROLE_LM) {
-    source.lm = environment().open_lm_source({text(config.model), text(config.lm_weights), text(config.tokenizer),
+    source.lm = environment().open_lm_source({model, text(config.lm_weights), text(config.tokenizer),
                                               text(config.config), text(config.lora), config.lora_separate != 0});
   } else {
-    source.mimi = environment().open_source({text(config.model), text(config.weights)});
+    source.mimi = environment().open_source({model, text(config.weights)});
   }
-  return source;
 }
 
 }  // namespace
@@ -113,9 +143,11 @@ std::unique_ptr<Engine> open_engine(const MoshiEngineConfig& config) {
   const bool lm = (config.roles & MOSHI_ROLE_LM) != 0;
   identity.precision = resolve_precision(raw(config.precision), lm);
   identity.backend = resolve_backend(config.backend, identity.device, lm);
-  Source source = open_source(config);
+  Source source;
+  const bool embedded = with_model(config, [&](const std::string& model) { open_source(config, model, source); });
 
   auto engine = std::make_unique<Engine>();
+  engine->embedded = embedded;
   engine->roles = config.roles;
   engine->progress = config.progress;
   engine->progress_user = config.progress_user;
@@ -138,17 +170,17 @@ void close_engine(std::unique_ptr<Engine> engine) {
 
 void fetch_files(const MoshiEngineConfig& config, MoshiFetchFn progress, void* user) {
   check_roles(config.roles);
-  const bool lm = (config.roles & MOSHI_ROLE_LM) != 0;
   checkpoint::FetchRequest request;
-  request.model = text(config.model);
-  request.weights = text(lm ? config.lm_weights : config.weights);
+  request.weights = text(weights_of(config));
   request.config = text(config.config);
   request.tokenizer = text(config.tokenizer);
   request.lora = text(config.lora);
   request.roles = config.roles;
-  request.default_directories = default_directories();
-  environment().fetch_model(request, [&](const std::string& file, uint64_t done, uint64_t total) {
-    return !progress || progress(user, file.c_str(), done, total) != 0;
+  with_model(config, [&](const std::string& model) {
+    request.model = model;
+    environment().fetch_model(request, [&](const std::string& file, uint64_t done, uint64_t total) {
+      return !progress || progress(user, file.c_str(), done, total) != 0;
+    });
   });
 }
 

@@ -2,8 +2,10 @@
 #include "engine/table.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "common/log.h"
@@ -26,21 +28,28 @@ T& required(T* pointer, const char* what) {
   return *pointer;
 }
 
-/// A struct of the caller's; this is the first version, so it has at least today's fields.
+/// What the first version of a struct had.
+template <class T>
+constexpr size_t kFirstSize = sizeof(T);
+template <>
+constexpr size_t kFirstSize<MoshiEngineInfo> = offsetof(MoshiEngineInfo, embedded);
+
+/// A struct of the caller's.
 template <class T>
 T& sized(T* pointer, const char* what) {
-  if (required(pointer, what).size < sizeof(T)) {
+  constexpr size_t kLeast = kFirstSize<std::remove_const_t<T>>;
+  if (required(pointer, what).size < kLeast) {
     invalid(std::string(what) + "::size is " + std::to_string(pointer->size) + ", not at least " +
-            std::to_string(sizeof(T)) + ": initialize it with MOSHI_INIT(" + what + ")");
+            std::to_string(kLeast) + ": initialize it with MOSHI_INIT(" + what + ")");
   }
   return *pointer;
 }
 
-/// Fills the caller's struct, whose `size` stays.
+/// Fills the caller's struct as far as it goes; its `size` stays.
 template <class T>
 void give(T* out, const T& value, const char* what) {
   const size_t size = sized(out, what).size;
-  std::memcpy(out, &value, sizeof(T));
+  std::memcpy(out, &value, std::min(size, sizeof(T)));
   out->size = size;
 }
 

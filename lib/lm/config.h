@@ -111,7 +111,7 @@ struct Config {
 };
 
 /// Reads the text of a config.json as the reference does; keys that nothing knows are logged and ignored. "{}" is not
-/// the default model: see default_config(). Throws Error: FORMAT, MISMATCH or NOT_SUPPORTED, naming `origin` and the
+/// the published Moshi: see default_config(). Throws Error: FORMAT, MISMATCH or NOT_SUPPORTED, naming `origin` and the
 /// key.
 Config parse_config(std::string_view text, const std::string& origin);
 

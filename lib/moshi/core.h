@@ -134,7 +134,11 @@ typedef void (*MoshiProgressFn)(void *user, double fraction, const char *stage);
 
 typedef struct MoshiEngineConfig {
   size_t size;
-  const char *model;   /**< directory laid out like a hub repository, or `owner/name[@revision]`; NULL: embedded */
+  /**
+   * A directory laid out like a hub repository, or `owner/name[@revision]`. NULL or "", and no weight file either: what
+   * MOSHI_DEFAULT_MODEL names, or else the embedded models, which come with the core.
+   */
+  const char *model;
   const char *weights; /**< a Mimi weight file that replaces the model's own; NULL: the model's */
   const char *device;  /**< "auto", "cpu", "cuda" or "cuda:N"; NULL: "auto" */
   MoshiPrecision precision;
@@ -220,6 +224,7 @@ typedef struct MoshiEngineInfo {
   int32_t threads;              /**< of the compute pool */
   int64_t processing_ns_encode; /**< one frame, one session, measured at warm-up; 0 until loaded */
   int64_t processing_ns_decode;
+  int32_t embedded; /**< 1: no model was named, and it is the one that comes with the core */
 } MoshiEngineInfo;
 
 /** What one more session of some roles costs, and what is there. */

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "common/error.h"
+#include "common/own_folder.h"
 #include "text/build_config.h"
 
 namespace moshi::text {
@@ -22,15 +23,13 @@ int scope() {
 }
 
 std::string find_module() {
-  namespace fs = std::filesystem;
-  Dl_info here = {};
-  dladdr(reinterpret_cast<const void*>(&module_api), &here);
-  std::error_code error;
-  const fs::path directory = fs::canonical(here.dli_fname == nullptr ? "" : here.dli_fname, error).parent_path();
-  const fs::path beside = directory / kName;
+  const std::filesystem::path& directory = own_folder();
+  const std::filesystem::path beside = directory / kName;
   // Only a build's own programs, which contain the core, may take the build's: an installed core must not.
-  const bool of_build = error || directory.native().starts_with(MOSHI_BUILD_DIR "/");
-  return of_build && !fs::exists(beside, error) ? std::string(MOSHI_BUILD_DIR "/lib/") + kName : beside.native();
+  std::error_code error;
+  const bool of_build = directory.empty() || directory.native().starts_with(MOSHI_BUILD_DIR "/");
+  return of_build && !std::filesystem::exists(beside, error) ? std::string(MOSHI_BUILD_DIR "/lib/") + kName
+                                                             : beside.native();
 }
 
 }  // namespace

@@ -98,6 +98,12 @@ GST_START_TEST(test_2_model_info_tells_the_model) {
   fail_unless(info != nullptr);
   const Text text(gst_structure_to_string(info.get()));
   fail_unless(g_strrstr(text.get(), moshi_fake::FileHash("embedded").c_str()) != nullptr, "%s", text.get());
+  fail_unless(g_strrstr(text.get(), "embedded=(boolean)true") != nullptr, "%s", text.get());
+  Rig named("mimienc", "model=/", kF32);
+  g_object_get(named.element(), "model-info", &raw, nullptr);
+  info.reset(raw);
+  const Text other(gst_structure_to_string(info.get()));
+  fail_unless(g_strrstr(other.get(), "embedded=(boolean)false") != nullptr, "%s", other.get());
 }
 GST_END_TEST;
 

@@ -176,7 +176,7 @@ def interrupt_in_the_middle(folder):
 
 
 def wrong_usage(folder):
-    for arguments in ([], ["--model", ".", "in.wav"], ["--loud"], ["--model", ".", "--condition", "x"],
+    for arguments in (["in.wav"], ["--model", ".", "in.wav"], ["--loud"], ["--weights", "x"], ["--model", ".", "--condition", "x"],
                       ["--model", ".", "--input", "a.wav", "--echo-cancel"], ["--model", ".", "--eos-max-duration", "-1"]):  # fmt: skip
         done = door.run([CONVERSATION, *arguments], folder)
         assert done.returncode == 2 and done.stderr.startswith("conversation: "), (arguments, done.returncode, done.stderr)

@@ -45,6 +45,22 @@ def codebooks(folder):
     assert "codebooks=(int)16" in done.stdout, done.stdout
 
 
+def embedded_models_talk_too(folder):
+    door.write_wav(folder / "in.wav", 2.05)
+    command = [DEMO, "--input", folder / "in.wav", "--output", folder / "out"]
+    done = door.run(command, folder)
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.strip()}
+    # The recording and 25 frames of silence; a rest of a frame between the two is filled up.
+    assert rows["repeat"][1] in ("51", "52"), done.stdout
+    with wave.open(str(folder / "out" / "conversation.wav")) as sound:
+        assert sound.getnframes() > (26 + 24) * 1920
+    text = (folder / "out" / "conversation.txt").read_text()
+    assert text and text in done.stdout, done.stdout
+    named = door.run([*command, "--model", folder], folder)
+    assert named.returncode == 0 and "repeat" not in named.stdout, named.stdout
+
+
 def odd_name(folder):
     source = folder / "a b'c \"d\" #1 ü.wav"
     door.write_wav(source, 0.1)
@@ -98,13 +114,13 @@ def no_plugin(folder):
 
 
 def wrong_usage(folder):
-    for arguments in ([], ["--input", "x"], ["--input", "x", "--model", "y", "z"], ["--loud"]):
+    for arguments in ([], ["--model", "y"], ["--input", "x", "--model", "y", "z"], ["--loud"]):
         done = door.run([DEMO, *arguments], folder)
         assert done.returncode == 2 and done.stderr.startswith("demo: "), (arguments, done.returncode, done.stderr)
 
 
 door.main([
     (function.__name__.replace("_", " "), function)
-    for function in (encodes_and_decodes, codebooks, odd_name, missing_file, text_file, empty_file, folder_as_input,
+    for function in (encodes_and_decodes, codebooks, embedded_models_talk_too, odd_name, missing_file, text_file, empty_file, folder_as_input,
                      picture_only, missing_model, load_fails, encoding_fails, no_plugin, wrong_usage)
 ])  # fmt: skip

@@ -149,7 +149,7 @@ def no_core(folder):
 
 
 def wrong_usage(folder):
-    for arguments in ([], ["in.wav"], ["--model", "."], ["--model", ".", "a", "b", "c"], ["--loud"],
+    for arguments in ([], ["--moshi-weight", "x", "a"], ["--model", "."], ["a", "b", "c"], ["--model", ".", "a", "b", "c"], ["--loud"],
                       ["--model", ".", "-b", "0", "a"], ["--model", ".", "--condition", "x", "a"],
                       ["--model", ".", "--precision", "f99", "a"]):  # fmt: skip
         done = door.run([INFERENCE, *arguments], folder)

@@ -74,16 +74,18 @@ MoshiStatus ResolveDevice(const char* wanted, std::string& device, MoshiError* e
 }
 
 MoshiStatus ReadFacts(const MoshiEngineConfig& config, Facts& facts, MoshiError* error) {
+  const bool lm = config.roles == MOSHI_ROLE_LM;
   facts.path = "embedded";
-  if (config.model != nullptr && IsHubId(config.model)) {
+  const bool named = config.model != nullptr && *config.model != '\0';
+  facts.embedded = !named && (lm ? config.lm_weights : config.weights) == nullptr;
+  if (named && IsHubId(config.model)) {
     if (!IsFetched(config.model))
       return Fault(error, MOSHI_ERR_NOT_FETCHED, std::string(config.model) + " is not on this machine yet.");
     facts.path = config.model;
-  } else if (config.model != nullptr) {
+  } else if (named) {
     if (MoshiStatus status = Resolve(config.model, facts.path, error); status != MOSHI_OK) return status;
   }
   facts.file = facts.path;
-  const bool lm = config.roles == MOSHI_ROLE_LM;
   const char* weights = lm ? config.lm_weights : config.weights;
   if (weights != nullptr)
     if (MoshiStatus status = Resolve(weights, facts.file, error); status != MOSHI_OK) return status;
@@ -192,6 +194,7 @@ MoshiStatus EngineInfo(MoshiEngine* engine, MoshiEngineInfo* info, MoshiError* e
   value.threads = facts.threads;
   value.processing_ns_encode = processing;
   value.processing_ns_decode = processing;
+  value.embedded = facts.embedded;
   return Give(info, value, error);
 }
 

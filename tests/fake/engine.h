@@ -30,6 +30,7 @@ struct Facts {
   std::string key;  ///< weight file, device and precision: what makes two users share one model
   std::string path;
   std::string file;
+  bool embedded = false;  ///< no model was named
   std::string sha256;
   std::string device;
   MoshiPrecision precision = MOSHI_PRECISION_F32;

@@ -61,12 +61,12 @@ Options parse(int argc, char** argv) {
 json find(const FetchRequest& request) {
   if (request.roles & MOSHI_ROLE_LM) {
     const auto files = moshi::checkpoint::find_language_model(
-        {request.model, request.weights, request.config, request.tokenizer, request.lora, {}});
+        {request.model, request.weights, request.config, request.tokenizer, request.lora});
     return {{"directory", files.directory},    {"config", files.config}, {"lm_weights", files.lm_weights},
             {"tokenizer", files.tokenizer},    {"lora", files.lora},     {"mimi_weights", files.mimi_weights},
             {"mimi_config", files.mimi_config}};
   }
-  const auto files = moshi::checkpoint::find_model({request.model, request.weights, {}});
+  const auto files = moshi::checkpoint::find_model({request.model, request.weights});
   return {{"directory", files.directory},
           {"config", files.config},
           {"mimi_weights", files.mimi_weights},

@@ -133,14 +133,14 @@ def same_bits(ours, theirs, active):
     return f"first at frame {step} row {row}; {int(differs.sum())} of {int(active.sum())} frames differ"
 
 
-def monotony(codes, active, cardinality):
+def monotony(codes, active, cardinality, distinct=DISTINCT, commonest=COMMONEST):
     """None if the codes are diverse enough to show defects, else what is wrong with them."""
     frames = codes[active]
     for level in range(frames.shape[1]):
         values, counts = np.unique(frames[:, level], return_counts=True)
-        least = DISTINCT * min(len(frames), cardinality)
+        least = distinct * min(len(frames), cardinality)
         if len(values) < least:
             return f"codebook {level} has {len(values)} distinct codes in {len(frames)} frames, fewer than {least:.0f}"
-        if counts.max() > COMMONEST * len(frames):
+        if counts.max() > commonest * len(frames):
             return f"codebook {level} has one code in {counts.max()} of {len(frames)} frames"
     return None

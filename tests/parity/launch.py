@@ -15,12 +15,13 @@ class Launcher:
     def __init__(self, shape):
         self.shape, self.config = shape, shape.config
         self.folder = os.path.join(shape.folder, "pipelines")
-        os.makedirs(self.folder)
+        os.makedirs(self.folder, exist_ok=True)
         build = os.path.dirname(os.path.dirname(shape.processes.library))
         self.environment = {
             "GST_PLUGIN_PATH": os.path.join(build, "gst"),
             "GST_REGISTRY": os.path.join(self.folder, "registry.bin"),
             "GST_REGISTRY_FORK": "no",
+            "MOSHI_DEFAULT_MODEL": "",
         }
 
     def path(self, name):

@@ -66,7 +66,7 @@ class LmPipelines(Launcher):
         self.shape.report.check(f"{self.shape.title}: pipeline {what}", problem, f"{len(ours)} values")
 
     def check(self):
-        lm = f"moshilm name=lm model={self.shape.model} sampling=false"
+        lm = f"moshilm name=lm {self.shape.property} sampling=false"
         if self.config.get("model_type") == "hibiki":
             lm += f" conditions=conditions,description=(string){lm_configs.GOOD} eos-max-duration=4000000000"
         codes, ids = self.path("own.bin"), self.path("ids.bin")

@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 
-import lm_configs
 from lm_configs import max_delay, text_logits, text_tokens, user_streams
 
 GENERATE = -(2**31)
@@ -109,9 +108,8 @@ def _hooks(config, run, rng):
     return run
 
 
-def make_runs(name, rng):
+def make_runs(config, rng):
     """The runs of one shape by name."""
-    config = lm_configs.CONFIGS[name]
     context = config["context"]
     runs = {"long": run_of(config, context + BEYOND, 1, rng)}
     if not user_streams(config):  # nothing from outside: left alone, such a model repeats itself
@@ -133,9 +131,8 @@ def make_runs(name, rng):
     return runs
 
 
-def sampled_run(name, rng):
+def sampled_run(config, rng):
     """A run whose tokens are drawn: the reference draws others, but the core must always draw the same."""
-    config = lm_configs.CONFIGS[name]
     sampling = {"temperature": 1.1, "text_temperature": 1.3, "top_k": 40, "text_top_k": 0,
                 "seed": int(rng.integers(2**31))}
     return _mask(run_of(config, config["context"] // 2 + 20, 3, rng, sampling=sampling), rng)

@@ -22,11 +22,15 @@ UNUSED = {"tts": ("depformer_text_emb.low_rank.weight",)}
 
 
 class LmShape:
-    def __init__(self, name, folder, processes, report, seed, corpus):
-        self.name, self.config = name, lm_configs.CONFIGS[name]
+    logit_error = lm_compare.LOGITS  # the most that logits may be off
+    bf16_error = lm_compare.BF16  # likewise where all is rounded to bf16
+
+    def __init__(self, name, folder, processes, report, seed, corpus, config=None):
+        self.name, self.config = name, config or lm_configs.CONFIGS[name]
         self.title = f"lm-{name}"
         self.folder = os.path.join(folder, self.title)
         self.model = os.path.join(self.folder, "model")
+        self.property = f"model={self.model}"  # of an element, as gst-launch-1.0 takes it
         self.processes, self.report, self.seed = processes, report, seed
         self.corpus = corpus if name == "moshi" else None
         self.tokens = compare.Codes()
@@ -43,15 +47,21 @@ class LmShape:
     def work(self, **modes):
         return [f"{mode}:{self.path(run)}" for mode, names in modes.items() for run in names]
 
-    def prepare(self):
+    def make_model(self):
         self.processes.make_lm(self.model, self.name, self.seed % 2**31, self.corpus)
+
+    def make_runs(self, rng):
+        return lm_runs.make_runs(self.config, rng)
+
+    def prepare(self):
+        self.make_model()
         rng = np.random.default_rng(self.seed)
-        self.runs = lm_runs.make_runs(self.name, rng)
+        self.runs = self.make_runs(rng)
         for name, run in self.runs.items():
             np.savez(self.path(name), **run)
         self.processes.lm_reference(self.model, [self.path(name) for name in self.runs])
         self.references = {name: self.load(name, "ref") for name in self.runs}
-        self.runs["sampled"] = lm_runs.sampled_run(self.name, rng)  # the core's alone
+        self.runs["sampled"] = lm_runs.sampled_run(self.config, rng)  # the core's alone
         np.savez(self.path("sampled"), **self.runs["sampled"])
 
     def check_reference(self):
@@ -124,7 +134,8 @@ class LmShape:
                           f"{compared} compared, {len(ours['excused'])} excused")
         return not wrong
 
-    def compare_logits(self, run, kind, limit=lm_compare.LOGITS, error=lm_compare.logit_error):
+    def compare_logits(self, run, kind, limit=None, error=lm_compare.logit_error):
+        limit = limit or self.logit_error
         ours, theirs, active = self.load(run, kind), self.references[run], self.runs[run]["exec"]
         errors = {name: error(ours[f"{name}_logits"], theirs[f"{name}_logits"], active) for name in ("text", "audio")}
         if self.config.get("extra_heads_num_heads") and not self.runs[run]["whole"]:
@@ -164,7 +175,7 @@ class LmShape:
                     if output not in failed and os.path.exists(self.path(run, f"{mode}.{output}")):
                         self.compare_bits(run, f"{mode}.{output}")
         if "bf16" not in failed:
-            self.compare_logits("hooks", "teacher.bf16", lm_compare.BF16, lm_compare.rounding_error)
+            self.compare_logits("hooks", "teacher.bf16", self.bf16_error, lm_compare.rounding_error)
             self.compare_bits("batch", "alone.bf16", "lockstep.bf16")
         if "separate" not in failed and self.config.get("lora"):
             for run in ("hooks", "batch"):

@@ -149,6 +149,7 @@ class EngineInfo(_Sized):
         ("threads", C.c_int32),
         ("processing_ns_encode", C.c_int64),
         ("processing_ns_decode", C.c_int64),
+        ("embedded", C.c_int32),
     ]
 
 

@@ -75,7 +75,7 @@ class Pipelines(Launcher):
         self.shape.report.check(name, problem, f"{len(ours)} bytes")
 
     def check_all(self):
-        model, mimi = f"model={self.shape.model}", "mimienc"
+        model, mimi = self.shape.property, "mimienc"
         encode = f"{mimi} {model} codebooks={CODEBOOKS}"
         codes = self.codes.astype("<u2").tobytes()
         packed = pack(self.codes.astype(np.int64), self.config["quantizer"]["bins"])

@@ -20,6 +20,7 @@ import traceback
 import abi_check
 import compare
 import configs
+import embedded
 import hub_client
 import lm_configs
 import lm_pipelines
@@ -33,7 +34,7 @@ from speech import SpeechError
 
 
 DRAWS = ("moshi", "stt", "lora")  # language models whose sampling is held against its probabilities
-LM_PIPELINES = ("moshi", "stt", "hibiki", "odd", "int8")
+LM_PIPELINES = ("moshi", "stt", "hibiki", "odd", "int8", "embedded")
 
 
 def check_the_checks(report):
@@ -58,7 +59,7 @@ def check_random_models(report, processes):
 def perform(shape):
     """Everything for one shape."""
     began = time.monotonic()
-    shape.make_model()
+    shape.prepare()
     shape.run_reference(list(shape.runs))
     shape.check_reference()
     middle = time.monotonic()
@@ -66,6 +67,8 @@ def perform(shape):
     between = time.monotonic()
     shape.compare_all(failed)
     pipelines.check(shape)
+    if shape.name == "embedded":
+        embedded.check_pipeline(shape)
     if shape.name == "small":
         sensitivity.check(shape)
     print(f"     {shape.name}: oracle {middle - began:.0f} s, core {between - middle:.0f} s, "
@@ -103,6 +106,8 @@ def guarded(shape):
 
 
 def make_shape(name, folder, processes, report, seed):
+    if name in embedded.SHAPES:
+        return embedded.SHAPES[name](folder, processes, report, seed)
     if not name.startswith("lm-"):
         return Shape(name, folder, processes, report, seed)
     return LmShape(name.removeprefix("lm-"), folder, processes, report, seed, corpus(folder))
@@ -139,7 +144,7 @@ def main():
     arguments = parser.parse_args()
     seed = int(os.environ.get("MOSHI_PARITY_SEED") or secrets.randbelow(2**31))
     print(f"MOSHI_PARITY_SEED={seed}", flush=True)
-    everything = [*configs.CONFIGS, *(f"lm-{name}" for name in lm_configs.CONFIGS)]
+    everything = [*configs.CONFIGS, *(f"lm-{name}" for name in lm_configs.CONFIGS), *embedded.SHAPES]
     names = os.environ.get("MOSHI_PARITY_SHAPES", " ".join(["hub", *everything])).split()
     jobs = int(os.environ.get("MOSHI_PARITY_JOBS", "2"))
     report = Report()

@@ -6,7 +6,8 @@ import numpy as np
 import configs
 
 
-def _single(audio, decode, whole=False):
+def single(audio, decode, whole=False):
+    """One row that takes part in every step."""
     steps = len(audio)
     return {
         "pcm": audio[:, None],
@@ -57,10 +58,10 @@ def make_runs(name, config, audio, rng, frames):
     ring, counts = configs.ring_frames(config), _counts(config)
     most = counts[-1]
     steps3, steps8 = (160, 16) if name == "default" else (150, 60)
-    runs = {"long": _single(audio[:frames], [most])}
+    runs = {"long": single(audio[:frames], [most])}
     beyond = min(frames, ring + 25)
-    runs["few"] = _single(audio[-beyond:], counts[:-1])
-    runs["whole"] = _single(audio[: ring + 25], counts, whole=True)  # beyond the ring to show that it matters
+    runs["few"] = single(audio[-beyond:], counts[:-1])
+    runs["whole"] = single(audio[: ring + 25], counts, whole=True)  # beyond the ring to show that it matters
     runs["batch3"] = _batch(audio, 3, steps3, [most], rng, resets=0.015)
     runs["batch8"] = _batch(audio, 8, steps8, [most], rng, busy=0.85)
     return runs

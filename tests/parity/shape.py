@@ -31,10 +31,13 @@ def cpu_flags():
 
 
 class Shape:
-    def __init__(self, name, folder, processes, report, seed):
-        self.name, self.config = name, configs.CONFIGS[name]
+    diversity = (compare.DISTINCT, compare.COMMONEST)  # of the codes, for monotony()
+
+    def __init__(self, name, folder, processes, report, seed, config=None):
+        self.name, self.config = name, config or configs.CONFIGS[name]
         self.folder = os.path.join(folder, name)
         self.model = os.path.join(self.folder, "model")
+        self.property = f"model={self.model}"  # of an element, as gst-launch-1.0 takes it
         self.processes, self.report, self.seed = processes, report, seed
         self.codes = compare.Codes()
         self.runs, self.references = {}, {}
@@ -44,9 +47,8 @@ class Shape:
     def path(self, run, kind="in"):
         return os.path.join(self.folder, f"{run}.{kind}.npz")
 
-    def make_model(self):
-        """The model and the inputs of all runs; the reference makes the model's numbers."""
-        rng = np.random.default_rng(self.seed)
+    def make_model(self, rng):
+        """The reference makes the model's numbers."""
         rate, size = self.config["sample_rate"], configs.frame_samples(self.config)
         audio = speech(CALIBRATION, rate, rng)
         np.save(os.path.join(self.folder, "calibration.npy"), audio[: len(audio) // size * size])
@@ -56,6 +58,12 @@ class Shape:
             with open(file, "w", encoding="utf-8") as out:
                 json.dump(self.config, out)
         self.processes.make_model(self.model, file, os.path.join(self.folder, "calibration.npy"), self.seed % 2**31)
+
+    def prepare(self):
+        """The model and the inputs of all runs."""
+        rng = np.random.default_rng(self.seed)
+        self.make_model(rng)
+        rate = self.config["sample_rate"]
         frames = LONG.get(self.name, LONG_SMALL)
         seconds = (frames + 60) / self.config["frame_rate"]
         audio = run_maker.frames_of(speech(seconds, rate, rng), self.config)
@@ -76,7 +84,7 @@ class Shape:
         self.references = {name: self.load(name, "ref") for name in self.runs}
         check, ring = self.report.check, configs.ring_frames(self.config)
         reference, active = self.references["long"], self.runs["long"]["exec"]
-        monotony = compare.monotony(reference["codes"], active, self.config["quantizer"]["bins"])
+        monotony = compare.monotony(reference["codes"], active, self.config["quantizer"]["bins"], *self.diversity)
         distinct = [len(np.unique(reference["codes"][:, 0, level])) for level in (0, -1)]
         check(f"{self.name}: codes are diverse", monotony,
               f"{distinct[0]} and {distinct[1]} distinct in {len(active)} frames")

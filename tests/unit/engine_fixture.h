@@ -103,6 +103,7 @@ class EngineTest : public testing::Test {
  protected:
   EngineTest() {
     moshi::engine::Environment environment = moshi::engine::default_environment();
+    environment.default_model = [this] { return default_model; };
     environment.open_source = [this](const ModelRequest& request) { return open_source(request); };
     environment.make_codec = [this](const CodecRequest& request) { return make_codec(request); };
     environment.free_bytes = [this] { return free_bytes.load(); };
@@ -212,6 +213,7 @@ class EngineTest : public testing::Test {
   std::atomic<int> identity{0};  ///< of the file that each path leads to
   /// Called in the factory with the number of the load, from 1 on, and its progress function.
   std::function<void(int, const std::function<void(double)>&)> while_loading;
+  moshi::engine::DefaultModel default_model{"default", true};
   /// What each load was for.
   std::vector<std::vector<Direction>> loaded_directions() {
     std::lock_guard lock(mutex_);

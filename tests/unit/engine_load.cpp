@@ -329,6 +329,46 @@ TEST_F(EngineLoad, TheFirstNumberOfThreadsWinsAndAConflictIsLogged) {
   EXPECT_EQ(info.threads, 2);
 }
 
+TEST_F(EngineLoad, AModelThatIsNotNamedIsTheDefaultOne) {
+  const auto path_and_embedded = [this](const char* model, const char* weights) {
+    MoshiEngineConfig config = MOSHI_INIT(MoshiEngineConfig);
+    config.model = model;
+    config.weights = weights;
+    config.device = "cpu";
+    config.roles = MOSHI_ROLE_ENCODE;
+    MoshiEngine* engine = nullptr;
+    MoshiEngineInfo info = MOSHI_INIT(MoshiEngineInfo);
+    if (api.engine_open(&config, &engine, &error) != MOSHI_OK) return std::string(error.message);
+    EXPECT_EQ(api.engine_info(engine, &info, &error), MOSHI_OK);
+    const std::string result = info.model_path + std::string(info.embedded ? " embedded" : "");
+    api.engine_close(engine);
+    return result;
+  };
+  EXPECT_EQ(path_and_embedded(nullptr, nullptr), "/models/default embedded");
+  EXPECT_EQ(path_and_embedded("", ""), "/models/default embedded");
+  EXPECT_EQ(path_and_embedded("a", nullptr), "/models/a");
+  EXPECT_EQ(path_and_embedded(nullptr, "w"), "/models/") << "weights alone are a model";
+  default_model = {"named", false};
+  EXPECT_EQ(path_and_embedded(nullptr, nullptr), "/models/named");
+  default_model = {"missing", false};
+  EXPECT_NE(path_and_embedded(nullptr, nullptr).find("MOSHI_DEFAULT_MODEL"), std::string::npos);
+  default_model = {"missing", true};
+  EXPECT_NE(path_and_embedded(nullptr, nullptr).find("embedded models: install"), std::string::npos);
+  EXPECT_EQ(path_and_embedded("missing", nullptr).find("embedded"), std::string::npos);
+}
+
+TEST_F(EngineLoad, InfoIsFilledAsFarAsTheCallersStructGoes) {
+  MoshiEngine* engine = open();
+  MoshiEngineInfo info = MOSHI_INIT(MoshiEngineInfo);
+  info.size = offsetof(MoshiEngineInfo, embedded);
+  info.embedded = 77;
+  ASSERT_EQ(api.engine_info(engine, &info, &error), MOSHI_OK);
+  EXPECT_STREQ(info.model_path, "/models/a");
+  EXPECT_EQ(info.embedded, 77);
+  info.size -= 1;
+  EXPECT_EQ(api.engine_info(engine, &info, &error), MOSHI_ERR_INVALID_ARGUMENT);
+}
+
 TEST_F(EngineLoad, InfoIsThereAtOnceAndCompleteWhenLoaded) {
   const auto gate = stop_loads();
   MoshiEngine* engine = open();

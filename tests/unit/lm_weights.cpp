@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/safetensors_writer.h"
+#include "half_file.h"
 #include "lm/random_model.h"
 #include "lm/shapes.h"
 #include "lm/weights.h"
@@ -204,6 +205,27 @@ TEST_F(LmWeights, OtherElementTypesAreTheSameModelRounded) {
     }
   }
   EXPECT_EQ(int8->table("text_emb").element, Element::kBf16);
+}
+
+TEST_F(LmWeights, HalfPrecisionIsTheSameModelWidened) {
+  const std::string half = dir / "half.safetensors", wide = dir / "wide.safetensors";
+  const auto exact = SafetensorsFile::open(path);
+  const auto rounded = moshi::test::write_halves(*exact, half);
+  std::vector<moshi::checkpoint::F32Tensor> tensors;
+  for (const auto& [name, tensor] : exact->tensors()) tensors.push_back({name, tensor.shape, rounded.at(name)});
+  moshi::checkpoint::write_safetensors(wide, tensors, {});
+  const auto stored = open_weights(config, half, ""), widened = open_weights(config, wide, "");
+  for (const moshi::lm::TensorSpec& spec : moshi::lm::expected_tensors(config)) {
+    if (spec.kind == moshi::lm::TensorKind::kLinear) {
+      const Matrix matrix = stored->linear(spec.name).weight;
+      EXPECT_EQ(matrix.element, Element::kF16) << spec.name;
+      EXPECT_EQ(values(matrix), values(widened->linear(spec.name).weight)) << spec.name;
+    } else if (spec.kind == moshi::lm::TensorKind::kVector) {
+      EXPECT_EQ(stored->vector(spec.name), widened->vector(spec.name)) << spec.name;
+    } else {
+      EXPECT_EQ(values(stored->table(spec.name)), values(widened->table(spec.name))) << spec.name;
+    }
+  }
 }
 
 TEST_F(LmWeights, LoraIsFoundForEveryLinearLayer) {

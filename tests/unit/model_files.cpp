@@ -34,9 +34,7 @@ class Environment {
 
 class ModelFilesTest : public ::testing::Test {
  protected:
-  ModelFiles find(const std::string& model, const std::string& weights = "") {
-    return find_model({model, weights, {}});
-  }
+  ModelFiles find(const std::string& model, const std::string& weights = "") { return find_model({model, weights}); }
   void not_found(const std::string& model, const std::string& part) {
     expect_error(MOSHI_ERR_NOT_FOUND, part, [&] { find(model); });
   }
@@ -140,11 +138,8 @@ TEST_F(ModelFilesTest, AWeightFileIsAModel) {
   expect_error(MOSHI_ERR_FORMAT, "neither a directory nor a .safetensors file", [&] { find(dir_.write("a.txt", "")); });
 }
 
-TEST_F(ModelFilesTest, TheDefaultModel) {
+TEST_F(ModelFilesTest, NothingIsNamed) {
   expect_error(MOSHI_ERR_NOT_FOUND, "model property", [&] { find(""); });
-  expect_error(MOSHI_ERR_NOT_FOUND, "moshi-random-mimi", [&] { find_model({"", "", {dir_ / "no", dir_ / "none"}}); });
-  dir_.write(std::string("second/") + kMimi, "");
-  EXPECT_EQ(find_model({"", "", {dir_ / "no", dir_ / "second"}}).directory, dir_ / "second");
 }
 
 TEST_F(ModelFilesTest, HubIds) {
@@ -221,7 +216,7 @@ TEST_F(ModelFilesTest, ReferencesToOtherRepositories) {
 
 class LmFilesTest : public ModelFilesTest {
  protected:
-  LmFiles find_lm(const std::string& model) { return find_lm(LmRequest{model, "", "", "", "", {}}); }
+  LmFiles find_lm(const std::string& model) { return find_lm(LmRequest{model, "", "", "", ""}); }
   LmFiles find_lm(const LmRequest& request) { return find_language_model(request); }
   void lm_error(MoshiStatus status, const std::string& model, const std::string& part) {
     expect_error(status, part, [&] { find_lm(model); });
@@ -292,7 +287,7 @@ TEST_F(LmFilesTest, Replacements) {
   for (const char* file : {"w.safetensors", "t.model", "l.safetensors"}) dir_.write(file, "");
   const std::string config = dir_.write("c.json", R"({"moshi_name": "gone", "lora_name": "gone"})");
   const LmFiles files =
-      find_lm({m, dir_ / "w.safetensors", config, "file://" + (dir_ / "t.model"), dir_ / "l.safetensors", {}});
+      find_lm({m, dir_ / "w.safetensors", config, "file://" + (dir_ / "t.model"), dir_ / "l.safetensors"});
   EXPECT_EQ(files.directory, m);
   EXPECT_EQ(files.config, config);
   EXPECT_EQ(files.lm_weights, dir_ / "w.safetensors");
@@ -300,30 +295,23 @@ TEST_F(LmFilesTest, Replacements) {
   EXPECT_EQ(files.lora, dir_ / "l.safetensors");
   EXPECT_EQ(files.mimi_weights, m + "/" + kMimi);
   const std::string gone = dir_ / "gone";
-  expect_error(MOSHI_ERR_NOT_FOUND, "weights property", [&] { find_lm({m, gone, "", "", "", {}}); });
-  expect_error(MOSHI_ERR_NOT_FOUND, "config property", [&] { find_lm({m, "", gone, "", "", {}}); });
-  expect_error(MOSHI_ERR_NOT_FOUND, "tokenizer property", [&] { find_lm({m, "", "", gone, "", {}}); });
-  expect_error(MOSHI_ERR_NOT_FOUND, "lora property", [&] { find_lm({m, "", "", "", gone, {}}); });
+  expect_error(MOSHI_ERR_NOT_FOUND, "weights property", [&] { find_lm({m, gone, "", "", ""}); });
+  expect_error(MOSHI_ERR_NOT_FOUND, "config property", [&] { find_lm({m, "", gone, "", ""}); });
+  expect_error(MOSHI_ERR_NOT_FOUND, "tokenizer property", [&] { find_lm({m, "", "", gone, ""}); });
+  expect_error(MOSHI_ERR_NOT_FOUND, "lora property", [&] { find_lm({m, "", "", "", gone}); });
 }
 
 TEST_F(LmFilesTest, AWeightFileIsAModel) {
   const std::string m = write_model("m");
   dir_.write("m/config.json", R"({"moshi_name": "gone.safetensors"})");
   const std::string weights = dir_.write("m/model.q8.safetensors", "");
-  for (const LmRequest& request : {LmRequest{weights, "", "", "", "", {}}, LmRequest{"", weights, "", "", "", {}}}) {
+  for (const LmRequest& request : {LmRequest{weights, "", "", "", ""}, LmRequest{"", weights, "", "", ""}}) {
     const LmFiles files = find_lm(request);
     EXPECT_EQ(files.lm_weights, weights);
     EXPECT_EQ(files.config, m + "/config.json");
     EXPECT_EQ(files.tokenizer, m + "/tokenizer_spm_32k_3.model");
   }
   lm_error(MOSHI_ERR_FORMAT, dir_.write("a.txt", ""), "neither a directory nor a .safetensors file");
-}
-
-TEST_F(LmFilesTest, TheDefaultModel) {
-  const std::string mimi_only = dir_.write(std::string("mimi/") + kMimi, "");
-  expect_error(MOSHI_ERR_NOT_FOUND, "model property", [&] { find_lm({"", "", "", "", "", {dir_ / "mimi"}}); });
-  const std::string m = write_model("m");
-  EXPECT_EQ(find_lm({"", "", "", "", "", {dir_ / "mimi", m}}).directory, m);
 }
 
 TEST_F(LmFilesTest, BadConfigs) {
@@ -352,7 +340,7 @@ TEST_F(LmFilesTest, ModelsOfTheHub) {
   EXPECT_EQ(find_lm("owner/name").tokenizer, "") << "the hub is known not to have it";
   dir_.write("m/config.json", R"({"moshi_name": "hf://owner/name/model.safetensors"})");
   EXPECT_EQ(find_lm(dir_ / "m").lm_weights, dir_ / snapshot("model.safetensors"));
-  EXPECT_EQ(find_lm({"", "hf://owner/name/model.safetensors", "", "", "", {}}).config, dir_ / snapshot("config.json"));
+  EXPECT_EQ(find_lm({"", "hf://owner/name/model.safetensors", "", "", ""}).config, dir_ / snapshot("config.json"));
 }
 
 TEST(HubCache, PlacesInOrder) {

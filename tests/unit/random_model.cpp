@@ -6,8 +6,8 @@
 #include <cstring>
 #include <set>
 
-#include "checkpoint/model_files.h"
 #include "checkpoint/digest.h"
+#include "checkpoint/model_files.h"
 #include "common/random_numbers.h"
 #include "mimi/checkpoint_weights.h"
 #include "mimi/random/functions.h"
@@ -52,7 +52,7 @@ TEST(RandomModel, WrittenDirectoryIsAModel) {
   const TempDir dir;
   const RandomModel model = make_random_model(small_config(), 3, synthetic_speech(24000, 2.0, 5));
   write_random_model(dir / "m", model);
-  const auto files = moshi::checkpoint::find_model({dir / "m", "", {}});
+  const auto files = moshi::checkpoint::find_model({dir / "m", ""});
   const CheckpointMimi mimi = open_checkpoint(files.mimi_weights, files.mimi_config);
   EXPECT_EQ(to_json(mimi.config), to_json(model.config));
   EXPECT_EQ(mimi.file->metadata().at("seed"), "3");

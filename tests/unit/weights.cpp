@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 
+#include "half_file.h"
 #include "mimi/checkpoint_weights.h"
 #include "temp_dir.h"
 
@@ -133,6 +134,15 @@ TEST_F(Weights, ReadsAllTensors) {
     EXPECT_EQ(weights.read(tensor.name), tensor.data) << "a second time: " << tensor.name;
   }
   EXPECT_THROW(weights.read("no.such.tensor"), moshi::Error);
+}
+
+TEST_F(Weights, HalfPrecisionIsWidened) {
+  named(tensors_, "quantizer.rvq_first.vq.layers.0._codebook.embedding_sum").data[0] = 0.1f;
+  const std::string path = dir_ / "half.safetensors";
+  const auto rounded = moshi::test::write_halves(*SafetensorsFile::open(write(tensors_)), path);
+  const moshi::mimi::CheckpointWeights weights(SafetensorsFile::open(path), config_);
+  for (const F32Tensor& tensor : tensors_) EXPECT_EQ(weights.read(tensor.name), rounded.at(tensor.name)) << tensor.name;
+  EXPECT_NE(rounded.at("quantizer.rvq_first.vq.layers.0._codebook.embedding_sum")[0], 0.1f);
 }
 
 TEST_F(Weights, AcceptsEverySpelling) {
