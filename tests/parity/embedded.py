@@ -46,9 +46,9 @@ class EmbeddedCodec(Shape):
 
 
 class EmbeddedLm(LmShape):
-    # Its numbers are made, not learned: attention scores of up to 200, where f32 rounds by 1e-5, decide on words through
-    # gates that multiply by 300 what they see, and what they give is at most 38.
-    logit_error = 5e-4
+    # Its words come from steep gates behind large attention scores: the reference's own logits move by up to 4e-4 when
+    # each of its parameters is changed by one part in 10 million, which is how f32 rounds.
+    logit_error = 2e-3
     bf16_error = 0.4
 
     def __init__(self, folder, processes, report, seed):
