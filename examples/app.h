@@ -38,6 +38,21 @@ inline bool fail(const std::string& sentence) {
   return false;
 }
 
+/// Takes the options of `entries`, and GStreamer's, off the command line; what is wrong with them is said. `parameters`
+/// and `summary` are for --help; either may be null.
+inline bool parse_options(const char* parameters, const char* summary, const GOptionEntry* entries, int* argc,
+                          char*** argv) {
+  GOptionContext* context = g_option_context_new(parameters);
+  g_option_context_set_summary(context, summary);
+  g_option_context_add_main_entries(context, entries, nullptr);
+  g_option_context_add_group(context, gst_init_get_option_group());
+  GError* raw = nullptr;
+  const bool parsed = g_option_context_parse(context, argc, argv, &raw);
+  g_option_context_free(context);
+  const Error error(raw);
+  return parsed || fail(error->message);
+}
+
 /// The message is GStreamer's; the debug detail behind it is shown when GST_DEBUG asks for anything at all.
 inline bool fail(const std::string& what, GstMessage* message) {
   GError* raw = nullptr;

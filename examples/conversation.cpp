@@ -132,17 +132,10 @@ bool parse(int argc, char** argv, Options* options) {
         {kSettings[i].name, 0, 0, G_OPTION_ARG_STRING, &raw.settings[i], kSettings[i].help, kSettings[i].value});
   }
   entries.push_back({});
-  GOptionContext* context = g_option_context_new(nullptr);
-  g_option_context_set_summary(context,
-                               "A conversation with a language model that listens while it speaks. Its text goes to\n"
-                               "standard output; without a tokenizer, its token ids do. Ctrl-C ends it.");
-  g_option_context_add_main_entries(context, entries.data(), nullptr);
-  g_option_context_add_group(context, gst_init_get_option_group());
-  GError* raw_error = nullptr;
-  const bool parsed = g_option_context_parse(context, &argc, &argv, &raw_error);
-  g_option_context_free(context);
-  const app::Error error(raw_error);
-  if (!parsed) return fail(error->message);
+  constexpr const char* kSummary =
+      "A conversation with a language model that listens while it speaks. Its text goes to\n"
+      "standard output; without a tokenizer, its token ids do. Ctrl-C ends it.";
+  if (!app::parse_options(nullptr, kSummary, entries.data(), &argc, &argv)) return false;
   if (argc > 1) return wrong("what is \"" + std::string(argv[1]) + "\"? Files are named with --input and --output");
   return take(raw, options);
 }

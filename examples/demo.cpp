@@ -300,16 +300,11 @@ int main(int argc, char** argv) {
       {"codebooks", 'k', 0, G_OPTION_ARG_INT, &options.codebooks, "Codebooks per frame, 1 to 32", "K"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "The folder to write to (default: here)", "DIRECTORY"},
       {}};
-  GOptionContext* context = g_option_context_new("- encode a sound file to Mimi codes and decode them");
-  g_option_context_add_main_entries(context, entries, nullptr);
-  g_option_context_add_group(context, gst_init_get_option_group());
-  GError* raw = nullptr;
-  const bool parsed = g_option_context_parse(context, &argc, &argv, &raw);
-  g_option_context_free(context);
-  app::Error error(raw);
+  constexpr const char* kParameters = "- encode a sound file to Mimi codes and decode them";
+  if (!app::parse_options(kParameters, nullptr, entries, &argc, &argv)) return 2;
   Text input_text(input), model_text(model), output_text(output);
-  if (!parsed || !input || argc > 1) {
-    fail(error ? error->message : "give --input FILE; --help tells more");
+  if (!input || argc > 1) {
+    fail("give --input FILE; --help tells more");
     return 2;
   }
   options.input = input;

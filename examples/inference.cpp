@@ -137,15 +137,8 @@ bool parse(int argc, char** argv, Options* options) {
       {"core", 0, 0, G_OPTION_ARG_FILENAME, &raw.core, "libmoshi-core.so", "LIBRARY"},
       {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &raw.files, nullptr, "INPUT [OUTPUT.wav]"},
       {}};
-  GOptionContext* context = g_option_context_new(nullptr);
-  g_option_context_set_summary(context, "Plays a recording to a language model and writes down its answers.");
-  g_option_context_add_main_entries(context, entries, nullptr);
-  g_option_context_add_group(context, gst_init_get_option_group());
-  GError* raw_error = nullptr;
-  const bool parsed = g_option_context_parse(context, &argc, &argv, &raw_error);
-  g_option_context_free(context);
-  const app::Error error(raw_error);
-  if (!parsed) return fail(error->message);
+  constexpr const char* kSummary = "Plays a recording to a language model and writes down its answers.";
+  if (!app::parse_options(nullptr, kSummary, entries, &argc, &argv)) return false;
   s.seed = seed;
   s.greedy = greedy;
   options->as_float = as_float;

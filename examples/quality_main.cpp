@@ -32,15 +32,10 @@ int main(int argc, char** argv) {
   double delay = 0;
   const GOptionEntry entries[] = {
       {"delay", 'd', 0, G_OPTION_ARG_DOUBLE, &delay, "How much later DECODED is (default: 0)", "SECONDS"}, {}};
-  GOptionContext* context = g_option_context_new("ORIGINAL DECODED - how near decoded speech is to the original");
-  g_option_context_add_main_entries(context, entries, nullptr);
-  g_option_context_add_group(context, gst_init_get_option_group());
-  GError* raw = nullptr;
-  const bool parsed = g_option_context_parse(context, &argc, &argv, &raw);
-  g_option_context_free(context);
-  const app::Error error(raw);
-  if (!parsed || argc != 3 || !(delay >= 0 && delay < 1e6)) {
-    app::fail(error ? error->message : "give two sound files, and a delay of 0 s or more; --help tells more");
+  constexpr const char* kParameters = "ORIGINAL DECODED - how near decoded speech is to the original";
+  if (!app::parse_options(kParameters, nullptr, entries, &argc, &argv)) return 2;
+  if (argc != 3 || !(delay >= 0 && delay < 1e6)) {
+    app::fail("give two sound files, and a delay of 0 s or more; --help tells more");
     return 2;
   }
   return judge(argv[1], argv[2], delay) ? EXIT_SUCCESS : EXIT_FAILURE;

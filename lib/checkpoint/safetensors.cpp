@@ -4,9 +4,9 @@
 #include <bit>
 #include <cstring>
 
+#include "checkpoint/digest.h"
 #include "checkpoint/mapped_file.h"
 #include "checkpoint/safetensors_header.h"
-#include "checkpoint/digest.h"
 #include "common/error.h"
 #include "kernels/half.h"
 
