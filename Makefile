@@ -6,11 +6,12 @@ BUILD ?= build
 # A LibTorch of your own: make LIBTORCH=/prefix (the folder with include/ and lib/). Otherwise set-up's.
 PREFIX = $(or $(LIBTORCH),$(shell .ci/setup --path libtorch)/torch)
 ORACLE = $(shell .ci/setup --path oracle)/bin/python
+ORACLE_SERVER = $(shell .ci/setup --path oracle-server)
 # Taken literally: no $ or # of a file name is expanded.
 export DEMO_IN := $(value IN)
 export DEMO_MODEL := $(value MODEL)
 
-.PHONY: all configure build product help demo test parity bench train quality shell clean
+.PHONY: all configure build product help demo serve test parity bench train quality shell clean
 .SILENT:
 
 all: build
@@ -19,6 +20,8 @@ help:
 	echo 'make                       set-up and build: build/gst/libgstmoshi.so, build/lib/libmoshi-core.so'
 	echo 'make demo [IN=file] [MODEL=directory-or-hub-id]'
 	echo '                           encode speech to codes, decode it again, talk with the model; results in demo/'
+	echo 'make serve [MODEL=directory-or-hub-id] [ARGS="options of moshi-server"]'
+	echo '                           talk with the model: a server, and a page to open in a browser'
 	echo 'make test                  all tests that need no reference implementation'
 	echo 'make parity                compare with the reference implementation, live, on fresh seeds'
 	echo 'make bench                 measure, and rewrite the tables of docs/benchmarks.md'
@@ -48,11 +51,14 @@ build: configure
 
 # What is used, without the tests: half of the time.
 product: configure
-	$(call compile,gst/libgstmoshi.so lib/libmoshi-core.so lib/moshi-random-mimi lib/moshi-random-lm examples/moshi-demo examples/moshi-quality examples/moshi-conversation examples/moshi-inference embedded-models)
+	$(call compile,gst/libgstmoshi.so lib/libmoshi-core.so lib/moshi-random-mimi lib/moshi-random-lm examples/moshi-demo examples/moshi-quality examples/moshi-conversation examples/moshi-inference examples/server/moshi-server examples/client/moshi-client embedded-models)
 
 demo: product
 	.ci/setup demo
 	.ci/demo $(BUILD)
+
+serve: product
+	exec $(BUILD)/examples/server/moshi-server $${DEMO_MODEL:+--model "$$DEMO_MODEL"} $(ARGS)
 
 # The suite "live" needs the oracle. Old result files of test programs must not be counted again.
 test: build
@@ -62,7 +68,7 @@ test: build
 
 parity: build
 	.ci/setup test oracle
-	tests/parity/run.sh $(BUILD) $(ORACLE)
+	PYTHONPATH="$(ORACLE_SERVER)" tests/parity/run.sh $(BUILD) $(ORACLE)
 
 bench: build
 	.ci/setup demo oracle

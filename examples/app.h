@@ -38,8 +38,19 @@ inline bool fail(const std::string& sentence) {
   return false;
 }
 
+/// Where GStreamer does not know Moshi's elements, looks for them beside the program: where an installation and a build
+/// put them. GStreamer's own search, GST_PLUGIN_PATH included, comes first.
+void find_elements();
+
+/// Whether GStreamer can take a loudspeaker's sound out of a microphone's.
+bool has_echo_cancellation();
+/// Parts of a pipeline's description, to stand between `audioconvert ! audioresample` on both sides: behind the
+/// microphone, and before the loudspeaker of the same pipeline or process.
+std::string echo_canceller();
+std::string echo_probe();
+
 /// Takes the options of `entries`, and GStreamer's, off the command line; what is wrong with them is said. `parameters`
-/// and `summary` are for --help; either may be null.
+/// and `summary` are for --help; either may be null. GStreamer is ready after it, and its elements are found.
 inline bool parse_options(const char* parameters, const char* summary, const GOptionEntry* entries, int* argc,
                           char*** argv) {
   GOptionContext* context = g_option_context_new(parameters);
@@ -50,7 +61,9 @@ inline bool parse_options(const char* parameters, const char* summary, const GOp
   const bool parsed = g_option_context_parse(context, argc, argv, &raw);
   g_option_context_free(context);
   const Error error(raw);
-  return parsed || fail(error->message);
+  if (!parsed) return fail(error->message);
+  find_elements();
+  return true;
 }
 
 /// The message is GStreamer's; the debug detail behind it is shown when GST_DEBUG asks for anything at all.

@@ -142,15 +142,11 @@ bool parse(int argc, char** argv, Options* options) {
 
 // --- The pipeline -------------------------------------------------------------------------------------------------
 
-constexpr const char* kEchoCaps = "audio/x-raw,format=S16LE,rate=48000,channels=1";
-
 std::string describe(const Options& options) {
   std::string line;
   if (options.live()) {
     line = "autoaudiosrc ! queue ! audioconvert ! audioresample ! ";
-    if (options.echo_cancel) {
-      line += std::string(kEchoCaps) + " ! webrtcdsp probe=echo ! audioconvert ! audioresample ! ";
-    }
+    if (options.echo_cancel) line += app::echo_canceller() + " ! audioconvert ! audioresample ! ";
   } else {
     line = "uridecodebin name=source  audioconvert name=convert dithering=none ! audioresample ! ";
     line += "audio/x-raw,format=F32LE ! ";  // or 16-bit samples would be resampled as such
@@ -159,9 +155,7 @@ std::string describe(const Options& options) {
   if (options.speaks()) line += " lm.src ! mimidec name=decoder ! audioconvert ! ";
   if (options.to_speaker()) {
     line += "audioresample ! ";
-    if (options.echo_cancel) {
-      line += std::string(kEchoCaps) + " ! webrtcechoprobe name=echo ! audioconvert ! audioresample ! ";
-    }
+    if (options.echo_cancel) line += app::echo_probe() + " ! audioconvert ! audioresample ! ";
     line += "queue ! autoaudiosink ";
   } else if (options.speaks()) {
     line += "audio/x-raw,format=S16LE ! wavenc ! filesink name=file ";

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The demo program: its files and table, and one clear line and the right exit status for whatever is wrong."""
+import shutil
 import wave
 
 import door
@@ -108,9 +109,18 @@ def encoding_fails(folder):
     refused(demo(folder, folder / "in.wav", MOSHI_FAKE_FAIL_FRAME="5"), "cannot encode")
 
 
+def plugin_beside_the_program(folder):
+    door.write_wav(folder / "in.wav", 0.1)
+    done = demo(folder, folder / "in.wav", GST_PLUGIN_PATH="")
+    assert done.returncode == 0, done.stderr
+
+
 def no_plugin(folder):
     door.write_wav(folder / "in.wav", 0.1)
-    refused(demo(folder, folder / "in.wav", GST_PLUGIN_PATH=str(folder)), "mimienc", "GST_PLUGIN_PATH")
+    (folder / "model").mkdir()
+    alone = shutil.copy(DEMO, folder / "moshi-demo")
+    command = [alone, "--input", folder / "in.wav", "--model", folder / "model", "--output", folder / "out"]
+    refused(door.run(command, folder, GST_PLUGIN_PATH=str(folder)), "mimienc", "GST_PLUGIN_PATH")
 
 
 def wrong_usage(folder):
@@ -122,5 +132,5 @@ def wrong_usage(folder):
 door.main([
     (function.__name__.replace("_", " "), function)
     for function in (encodes_and_decodes, codebooks, embedded_models_talk_too, odd_name, missing_file, text_file, empty_file, folder_as_input,
-                     picture_only, missing_model, load_fails, encoding_fails, no_plugin, wrong_usage)
+                     picture_only, missing_model, load_fails, encoding_fails, plugin_beside_the_program, no_plugin, wrong_usage)
 ])  # fmt: skip

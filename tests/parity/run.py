@@ -37,11 +37,15 @@ DRAWS = ("moshi", "stt", "lora")  # language models whose sampling is held again
 LM_PIPELINES = ("moshi", "stt", "hibiki", "odd", "int8", "embedded")
 
 
+def check_rules(report, what, script):
+    """That each rule can fail."""
+    done = subprocess.run([sys.executable, os.path.join(HERE, script)], capture_output=True, timeout=120, check=False)
+    report.check(f"each rule of the {what} can fail", done.stderr.decode()[-500:] if done.returncode else None)
+
+
 def check_the_checks(report):
     """The comparison's own tests, and the layout of the C table as Python sees it."""
-    done = subprocess.run([sys.executable, os.path.join(HERE, "test_compare.py")], capture_output=True, timeout=120,
-                          check=False)
-    report.check("each rule of the comparison can fail", done.stderr.decode()[-500:] if done.returncode else None)
+    check_rules(report, "comparison", "test_compare.py")
     wrong = abi_check.differences(os.path.join(HERE, "..", "..", "lib"))
     report.check("the C table's layout", "; ".join(wrong))
 
@@ -54,6 +58,21 @@ def check_random_models(report, processes):
     except ProcessFailed as error:
         problem = str(error)
     report.check("the reference loads random language models", problem)
+
+
+def check_servers(report, build, oracle, seed, folder):
+    """The conversations through servers, which need more packages than the reference's models do."""
+    began = time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)  # a kept one: its files would be written on
+    os.makedirs(folder)
+    try:
+        import server_parity
+    except ImportError as error:
+        report.check("server", f"{error}: set PYTHONPATH to the folder of `.ci/setup --path oracle-server`")
+        return
+    check_rules(report, "servers' comparison", "test_server_compare.py")
+    server_parity.check(report, build, oracle, seed, folder)
+    print(f"     server: {time.monotonic() - began:.0f} s", flush=True)
 
 
 def perform(shape):
@@ -145,7 +164,7 @@ def main():
     seed = int(os.environ.get("MOSHI_PARITY_SEED") or secrets.randbelow(2**31))
     print(f"MOSHI_PARITY_SEED={seed}", flush=True)
     everything = [*configs.CONFIGS, *(f"lm-{name}" for name in lm_configs.CONFIGS), *embedded.SHAPES]
-    names = os.environ.get("MOSHI_PARITY_SHAPES", " ".join(["hub", *everything])).split()
+    names = os.environ.get("MOSHI_PARITY_SHAPES", " ".join(["hub", "server", *everything])).split()
     jobs = int(os.environ.get("MOSHI_PARITY_JOBS", "2"))
     report = Report()
     check_the_checks(report)
@@ -155,11 +174,13 @@ def main():
     folder = keep or tempfile.mkdtemp(prefix="moshi-parity-")
     os.makedirs(folder, exist_ok=True)
     try:
+        if "server" in names:
+            check_servers(report, os.path.abspath(arguments.build), arguments.oracle, seed, f"{folder}/servers")
         processes = Processes(os.path.abspath(arguments.build), arguments.oracle)
         if any(name.startswith("lm-") for name in names):
             check_random_models(report, processes)
         shapes = [make_shape(name, folder, processes, report, seed + everything.index(name))
-                  for name in names if name != "hub"]
+                  for name in names if name not in ("hub", "server")]
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             list(pool.map(guarded, shapes))
         check_excused(report, "codes", [shape.codes for shape in shapes if isinstance(shape, Shape)])

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#include "app.h"
+
+namespace app {
+namespace {
+
+const std::string kEchoCaps = "audio/x-raw,format=S16LE,rate=48000,channels=1 ! ";
+
+bool has_property(const char* element_name, const char* property) {
+  const Object<GstElementFactory> factory(gst_element_factory_find(element_name));
+  const Object<GstElement> element(factory ? gst_element_factory_create(factory.get(), nullptr) : nullptr);
+  return element && g_object_class_find_property(G_OBJECT_GET_CLASS(element.get()), property);
+}
+
+}  // namespace
+
+bool has_echo_cancellation() {
+  const Object<GstElementFactory> canceller(gst_element_factory_find("webrtcdsp"));
+  const Object<GstElementFactory> probe(gst_element_factory_find("webrtcechoprobe"));
+  return canceller && probe;
+}
+
+std::string echo_canceller() {
+  // Automatic gain would bring up what is left of the echo.
+  std::string line = kEchoCaps + "webrtcdsp probe=echo gain-control=false";
+  // Sound servers do not tell all of their delay. Versions without the property always find it out.
+  if (has_property("webrtcdsp", "delay-agnostic")) line += " delay-agnostic=true";
+  return line;
+}
+
+std::string echo_probe() { return kEchoCaps + "webrtcechoprobe name=echo"; }
+
+void find_elements() {
+  const Object<GstElementFactory> known(gst_element_factory_find("mimienc"));
+  const Text self(known ? nullptr : g_file_read_link("/proc/self/exe", nullptr));
+  if (!self) return;
+  const Text folder(g_path_get_dirname(self.get()));
+  for (const char* place : {MOSHI_PLUGINS_FROM_BINDIR, "../gst", "../../gst"}) {
+    const Text file(g_build_filename(folder.get(), place, "libgstmoshi.so", nullptr));
+    if (!g_file_test(file.get(), G_FILE_TEST_IS_REGULAR)) continue;
+    GError* raw = nullptr;
+    const Object<GstPlugin> plugin(gst_plugin_load_file(file.get(), &raw));
+    const Error error(raw);
+    if (plugin) return;
+    GST_WARNING("%s: %s", file.get(), error->message);
+  }
+}
+
+}  // namespace app

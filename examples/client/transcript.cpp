@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#include "transcript.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "../app.h"
+
+namespace client {
+
+std::string printable(std::string_view text) {
+  std::string kept;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : 0);
+    const bool control = (byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f;
+    // U+0080 to U+009F: some terminals take them for the beginning of a command, too.
+    const bool high_control = byte == 0xc2 && next >= 0x80 && next < 0xa0;
+    if (high_control) ++i;
+    if (!control && !high_control) kept.push_back(text[i]);
+  }
+  return kept;
+}
+
+std::optional<Transcript> Transcript::open(const std::string& path) {
+  Transcript transcript(path);
+  if (path.empty()) return transcript;
+  transcript.file_.reset(std::fopen(path.c_str(), "wb"));
+  if (transcript.file_) return transcript;
+  app::fail("cannot write " + path + ": " + std::strerror(errno));
+  return std::nullopt;
+}
+
+void Transcript::write(std::string_view piece) {
+  const std::string text = printable(piece);
+  written_ = written_ || !text.empty();
+  for (FILE* file : {stdout, file_.get()}) {
+    if (!file) continue;
+    std::fwrite(text.data(), 1, text.size(), file);
+    std::fflush(file);
+  }
+}
+
+bool Transcript::finish() {
+  if (written_) std::fputc('\n', stdout);
+  bool good = true;
+  for (FILE* file : {stdout, file_.get()}) {
+    if (!file || (std::fflush(file) == 0 && !std::ferror(file))) continue;
+    good = app::fail("cannot write " + (file == stdout ? "the text" : path_) + ": the disk may be full");
+  }
+  return good;
+}
+
+}  // namespace client

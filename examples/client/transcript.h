@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// The model's text, as it comes, to standard output and to a file.
+#pragma once
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace client {
+
+/// Text from elsewhere without what would command a terminal.
+std::string printable(std::string_view text);
+
+class Transcript {
+ public:
+  /// An empty path: no file. Nothing: an error that has been said.
+  static std::optional<Transcript> open(const std::string& path);
+
+  void write(std::string_view piece);
+  /// False, and said, if not all could be written.
+  bool finish();
+
+ private:
+  explicit Transcript(std::string path) : path_(std::move(path)) {}
+
+  std::string path_;
+  std::unique_ptr<FILE, int (*)(FILE*)> file_{nullptr, &std::fclose};
+  bool written_ = false;
+};
+
+}  // namespace client

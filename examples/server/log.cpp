@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+#include "log.h"
+
+#include <glib.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+namespace server::log {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::atomic<Style> style = Style::kText;
+std::mutex writing;
+
+Json to_json(const Value& value) {
+  if (const auto* number = std::get_if<double>(&value)) {
+    return std::isfinite(*number) ? Json(std::round(*number * 1000) / 1000) : Json();
+  }
+  return std::visit([](const auto& any) { return Json(any); }, value);
+}
+
+/// ASCII on one line, whatever is in it: no terminal and no reader of the log is led astray.
+std::string dump(const Json& json) {
+  std::string text = json.dump(-1, ' ', true, Json::error_handler_t::replace);
+  for (size_t at; (at = text.find('\x7f')) != std::string::npos;) text.replace(at, 1, "\\u007f");
+  return text;
+}
+
+bool plain(const std::string& text) {
+  for (const char one : text) {
+    if (!g_ascii_isalnum(one) && std::string_view("._:/-+@,%[]~#").find(one) == std::string_view::npos) return false;
+  }
+  return !text.empty();
+}
+
+std::string to_words(const Value& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  return text && plain(*text) ? *text : dump(to_json(value));
+}
+
+/// A sentence is not put in quotes; what is not printable in it is escaped all the same.
+std::string to_prose(const Value& value) {
+  const std::string quoted = dump(to_json(value));
+  std::string text;
+  for (size_t at = 1; at + 1 < quoted.size(); ++at) {
+    const bool escaped = quoted[at] == '\\' && (quoted[at + 1] == '"' || quoted[at + 1] == '\\');
+    text += quoted[escaped ? ++at : at];
+  }
+  return text;
+}
+
+std::string timestamp(const char* format) {
+  const std::unique_ptr<GDateTime, decltype(&g_date_time_unref)> now(g_date_time_new_now_utc(), &g_date_time_unref);
+  const std::unique_ptr<gchar, decltype(&g_free)> text(g_date_time_format(now.get(), format), &g_free);
+  return text.get();
+}
+
+}  // namespace
+
+void set_style(Style wanted) { style = wanted; }
+
+std::string line(Style wanted, Level level, const char* event, std::initializer_list<Field> fields) {
+  constexpr const char* kLevels[] = {"info", "warning", "error"};
+  const char* name = kLevels[static_cast<int>(level)];
+  if (wanted == Style::kJson) {
+    Json json = {{"time", timestamp("%Y-%m-%dT%H:%M:%S.%f").substr(0, 23) + "Z"}, {"level", name}, {"event", event}};
+    for (const auto& [key, value] : fields) json[key] = to_json(value);
+    return dump(json) + "\n";
+  }
+  std::string text = timestamp("%H:%M:%S ");
+  if (level == Level::kWarning) text += "warning: ";
+  text += event;
+  for (const auto& [key, value] : fields) {
+    if (strcmp(key, "text") == 0) text += ": " + to_prose(value);
+  }
+  for (const auto& [key, value] : fields) {
+    if (strcmp(key, "text") != 0) text += std::string(" ") + key + "=" + to_words(value);
+  }
+  return text + "\n";
+}
+
+void write(Level level, const char* event, std::initializer_list<Field> fields) {
+  const std::string text = line(style, level, event, fields);
+  const std::lock_guard<std::mutex> lock(writing);
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t count = ::write(STDERR_FILENO, text.data() + done, text.size() - done);
+    if (count <= 0 && errno != EINTR) return;
+    if (count > 0) done += static_cast<size_t>(count);
+  }
+}
+
+}  // namespace server::log

@@ -1,0 +1,489 @@
+# SPDX-License-Identifier: MIT
+"""moshi-client against a server that is made here, which does what a server should and what it should not, and against
+moshi-server."""
+import asyncio
+import http
+import itertools
+import json
+import signal
+import socket as socket_module
+import ssl
+import subprocess
+
+import door
+import talk
+from client_program import LIMIT_S, SINK, SOURCE, Client, Stub, frames_in, from_file, refused, run, write_tones
+from talk import Close, Kind, websockets
+
+# --- From file to file --------------------------------------------------------------------------------------------
+
+
+async def every_frame_of_a_file_is_heard_and_written(folder):
+    write_tones(folder / "in.wav", True, False, True, True, False, True)
+    async with Stub() as stub:
+        code, out, lines = await run(folder, *from_file(stub.url, "--after", "0", "--text", "said.txt"))
+    assert code == 0, lines
+    # The first of the frame that is not heard, and the six. What is behind is the encoder's delay.
+    heard = frames_in(folder / "out.wav")
+    assert heard[:6] == [True, False, True, True, False, True] and not any(heard[6:]), heard
+    assert len(heard) == stub.answers == stub.frames - 1 and stub.frames <= 8, (heard, stub.frames)
+    said = "".join(f" {n}" for n in range(stub.answers))
+    assert out == said + "\n" and (folder / "said.txt").read_text() == said, out
+    assert stub.closed == [Close.NORMAL], stub.closed
+
+
+async def silence_follows_a_file(folder):
+    write_tones(folder / "in.wav", True, True, rest=100)
+    async with Stub() as stub:
+        code, _, lines = await run(folder, *from_file(stub.url, "--after", "1"))
+        assert code == 0, lines
+        assert 1 + 2 + 13 <= stub.frames <= 1 + 2 + 13 + 2, stub.frames
+        code, _, lines = await run(folder, *from_file(stub.url, output="none"))
+        assert code == 0, lines
+        assert stub.frames > 30, stub.frames
+
+
+async def few_frames_are_under_way(folder):
+    write_tones(folder / "in.wav", *[True] * 40)
+    async with Stub(hold=100) as stub:
+        code, _, lines = await run(folder, *from_file(stub.url, "--after", "0"))
+    assert code == 0, lines
+    assert stub.most_in_flight == 8, stub.most_in_flight
+    assert len(frames_in(folder / "out.wav")) == stub.frames - 1
+
+
+async def fewer_where_the_server_lets_fewer_wait(folder):
+    async def metadata(_, socket):
+        await socket.send(bytes([Kind.METADATA]) + json.dumps({"lm_model_file": "x", "max_lag_ms": 330}).encode())
+
+    write_tones(folder / "in.wav", *[True] * 12)
+    async with Stub(metadata, hold=100) as stub:
+        code, _, lines = await run(folder, *from_file(stub.url, "--after", "0"))
+    assert code == 0 and "client: the model is x" in lines, lines
+    assert stub.most_in_flight == 4, stub.most_in_flight
+
+
+async def other_formats_and_rates(folder):
+    door.write_wav(folder / "in.wav", 1.0, rate=44100, channels=2)
+    async with Stub() as stub:
+        code, _, lines = await run(folder, *from_file(stub.url, "--after", "0"))
+    assert code == 0, lines
+    assert 13 <= stub.frames <= 15, stub.frames
+
+
+async def text_alone(folder):
+    write_tones(folder / "in.wav", *[True] * 30)
+    with talk.Server() as server:
+        options = ("--listen", "text", "--seed", "5", "--after", "0")
+        code, out, lines = await run(folder, server.url, "--input", "in.wav", *options)
+        assert code == 0 and out.strip(), (out, lines)
+        again = await run(folder, server.url, "--input", "in.wav", "--output", "none", "--seed", "5", "--after", "0")
+        assert again[0] == 0 and again[1] == out, (out, again)
+        without = await run(folder, server.url, "--input", "in.wav", "--output", "none", "--listen", "audio")
+        assert without[0] == 0 and without[1] == "", without
+
+
+async def stats_are_told(folder):
+    write_tones(folder / "in.wav", *[True] * 20)
+    async with Stub() as stub:
+        code, _, lines = await run(folder, *from_file(stub.url, "--after", "0", "--stats"))
+    assert code == 0, lines
+    (figures,) = [json.loads(line.partition("stats: ")[2]) for line in lines if "stats: " in line]
+    assert figures["frames_sent"] == stub.frames and figures["frames_heard"] == stub.frames - 1, figures
+    assert 0 < figures["answer_ms"]["p50"] <= figures["answer_ms"]["p99"], figures
+    assert figures["bad_packets"] == figures["discarded_messages"] == figures["reconnects"] == 0, figures
+
+
+async def the_speaker_plays_a_file_in_its_time(folder):
+    write_tones(folder / "in.wav", *[True] * 15)
+    async with Stub() as stub:
+        options = from_file(stub.url, "--after", "0", "--audio-sink", SINK, "--stats", output="speaker")
+        started = asyncio.get_running_loop().time()
+        code, _, lines = await run(folder, *options)
+        took = asyncio.get_running_loop().time() - started
+    assert code == 0, lines
+    assert took > 15 * 0.08, took
+    assert stub.answers == stub.frames - 1
+
+
+# --- What a server may say ----------------------------------------------------------------------------------------
+
+
+async def what_is_not_known_is_discarded(folder):
+    async def noise(_, socket):
+        for data in (b"", b"\x07\x01abc", b"\xff", "text", bytes([Kind.CONTROL, 0]), bytes([Kind.PING])):
+            await socket.send(data)
+        await socket.send(bytes([Kind.METADATA]) + b"{no json")
+        await socket.send(bytes([Kind.METADATA]) + b'{"stats": 3, "queue": [], "lm_model_file": 7, "seed": "x"}')
+
+    write_tones(folder / "in.wav", *[True] * 3)
+    async with Stub(noise) as stub:
+        code, _, lines = await run(folder, *from_file(stub.url, "--after", "0", "--stats"))
+    assert code == 0, lines
+    assert '"discarded_messages":4' in lines[-1], lines
+    assert len(frames_in(folder / "out.wav")) == stub.frames - 1
+
+
+async def the_place_in_the_queue_is_told(folder):
+    async def queue(_, socket):
+        for place in (2, 1):
+            await socket.send(bytes([Kind.METADATA]) + json.dumps({"queue": {"place": place, "length": 5}}).encode())
+
+    write_tones(folder / "in.wav", True)
+    async with Stub(queue) as stub:
+        code, _, lines = await run(folder, *from_file(stub.url))
+    assert code == 0, lines
+    assert [line for line in lines if "waiting" in line] == [
+        "client: waiting: place 2 of 5 in the queue",
+        "client: waiting: place 1 of 5 in the queue",
+    ], lines
+
+
+async def waiting_without_a_word_is_told(folder):
+    async def wait(_, __):
+        await asyncio.sleep(1.5)
+
+    write_tones(folder / "in.wav", True)
+    async with Stub(wait) as stub:
+        code, _, lines = await run(folder, *from_file(stub.url))
+    assert code == 0 and "client: waiting for the server to begin" in lines, lines
+
+
+async def handshakes_of_any_length(folder):
+    async def longer(_, socket):
+        await socket.send(bytes([Kind.HANDSHAKE]) + bytes(8))
+
+    write_tones(folder / "in.wav", True)
+    async with Stub(longer) as stub:
+        code, _, lines = await run(folder, *from_file(stub.url))
+    assert code == 0 and lines.count("client: connected") == 1, lines
+
+
+async def the_servers_errors_are_told(folder):
+    async def full(_, socket):
+        await socket.send(bytes([Kind.ERROR]) + "all 3 places are \x1b[31mtaken".encode())
+        await socket.close(Close.TRY_LATER)
+
+    write_tones(folder / "in.wav", True)
+    async with Stub(full) as stub:
+        refused(await run(folder, *from_file(stub.url)), "the server says: all 3 places are [31mtaken")
+        refused(await run(folder, *live(stub.url)[:-1], "--no-echo-cancel"), "taken")
+
+
+async def nothing_commands_the_terminal(folder):
+    async def escape(_, socket):
+        await socket.send(bytes([Kind.HANDSHAKE]))
+        await socket.send(bytes([Kind.TEXT]) + " red\x1b[31m and \x9b31m caf\u00e9\u009f \u20ac".encode())
+
+    write_tones(folder / "in.wav", True)
+    async with Stub(escape) as stub:
+        code, out, lines = await run(folder, *from_file(stub.url, "--after", "0"))
+    assert code == 0 and out.startswith(" red[31m and 31m caf\u00e9 \u20ac 0 1"), (out, lines)
+
+
+async def a_full_disk_is_an_error(folder):
+    (folder / "out.wav").symlink_to("/dev/full")
+    write_tones(folder / "in.wav", *[True] * 60)
+    async with Stub() as stub:
+        code, _, lines = await run(folder, *from_file(stub.url))
+    assert code == 1 and any("error in file" in line for line in lines), lines
+
+
+async def a_file_without_its_end_is_an_error(folder):
+    async def end(_, socket):
+        await socket.send(bytes([Kind.HANDSHAKE]))
+        await socket.close(Close.NORMAL)
+
+    write_tones(folder / "in.wav", *[True] * 30)
+    async with Stub(leave_after=5) as stub:
+        refused(await run(folder, *from_file(stub.url)), "lost")
+        assert len(frames_in(folder / "out.wav")) <= stub.answers, "what was heard is written"
+    async with Stub(end) as stub:
+        refused(await run(folder, *from_file(stub.url)), "closed", "1000")
+
+
+async def what_is_not_opus_is_an_error(folder):
+    async def wav(_, socket):
+        await socket.send(bytes([Kind.HANDSHAKE]))
+        for _ in range(20):
+            await socket.send(bytes([Kind.AUDIO]) + b"RIFF" * 1024)
+
+    write_tones(folder / "in.wav", True)
+    async with Stub(wav) as stub:
+        refused(await run(folder, *from_file(stub.url)), "not Ogg Opus")
+
+
+# --- Reaching it --------------------------------------------------------------------------------------------------
+
+
+async def address_token_and_sampling(folder):
+    write_tones(folder / "in.wav", True)
+    (folder / "tokens").write_text("# of the server\n\nsecret2\nother\n")
+    async with Stub() as stub:
+        sampling = "--temperature 0.5 --text-temperature 0.6 --top-k 7 --text-top-k 8 --seed 9 --listen both".split()
+        await run(folder, *from_file(stub.url, "--token", "secret", *sampling))
+        assert stub.paths[-1] == (
+            "/api/chat?audio_temperature=0.5&text_temperature=0.6&audio_topk=7&text_topk=8&seed=9"
+            "&text_seed=9&audio_seed=9&metadata=1"
+        ), stub.paths
+        assert stub.headers[-1]["Authorization"] == "Bearer secret"
+        _, port = stub.url.rsplit(":", 1)
+        options = ("--host", "127.0.0.1", "--port", port, "--token-file", "tokens", "--input", "in.wav")
+        code, _, lines = await run(folder, *options, "--output", "none")
+        assert code == 0, lines
+        assert stub.headers[-1]["Authorization"] == "Bearer secret2"
+        code, _, lines = await run(folder, "--url", stub.url + "/moshi/", "--input", "in.wav", "--output", "none")
+        assert code == 0 and stub.paths[-1].startswith("/moshi/api/chat?"), stub.paths
+
+
+async def refusals_are_explained(folder):
+    write_tones(folder / "in.wav", True)
+    words = {401: "--token", 403: "let this client in", 404: "no such path", 503: "loading", 302: "https://elsewhere/"}
+    for status, word in words.items():
+        async with Stub(status=http.HTTPStatus(status)) as stub:
+            refused(await run(folder, *from_file(stub.url)), word)
+    async with Stub(status=http.HTTPStatus.UNAUTHORIZED) as stub:
+        refused(await run(folder, *from_file(stub.url, "--token", "x")), "does not accept this token")
+    refused(await run(folder, *from_file(stub.url)), "cannot reach the server")
+
+
+async def certificates(folder):
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 2 -keyout key.pem -out cert.pem"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    write_tones(folder / "in.wav", True)
+    async with Stub(ssl=context) as stub:
+        url = stub.url.replace("ws:", "https:")
+        refused(await run(folder, *from_file(url)), "certificate", "--insecure")
+        code, _, lines = await run(folder, *from_file(url, "--insecure"))
+        assert code == 0, lines
+        without_scheme = url.partition("://")[2]
+        code, _, lines = await run(folder, *from_file(without_scheme, "--insecure"))
+        assert code == 0, lines
+    async with Stub() as stub:
+        refused(await run(folder, *from_file(stub.url.replace("ws:", "wss:"))), "TLS")
+
+
+async def wrong_usage(folder):
+    for options, word in (
+        (("--listen", "nothing"), "--listen"),
+        (("--url", "ftp://x"), "ftp"),
+        (("http://x", "--host", "y"), "both"),
+        (("http://x", "more"), "more"),
+        (("--seed", "1.5"), "whole"),
+        (("--temperature", "warm"), "--temperature"),
+        (("--max-lag", "0"), "--max-lag"),
+        (("--after", "-1"), "--after"),
+        (("--port", "0"), "--port"),
+        (("--echo-cancel", "--no-echo-cancel"), "not both"),
+        (("--echo-cancel", "--input", "in.wav"), "microphone"),
+        (("--listen", "text", "--output", "out.wav"), "no sound"),
+        (("--nonsense",), "nonsense"),
+    ):
+        refused(await run(folder, *options), word, status=2)
+
+
+async def files_that_are_not_there(folder):
+    write_tones(folder / "in.wav", True)
+    (folder / "in.txt").write_text("no sound at all\n" * 100)
+    async with Stub() as stub:
+        refused(await run(folder, stub.url, "--input", "nothing.wav", "--output", "none"), "there is no file")
+        refused(await run(folder, *from_file(stub.url, output="no/out.wav")), "cannot write no/out.wav")
+        refused(await run(folder, *from_file(stub.url, "--text", "no/said")), "cannot write no/said")
+        assert stub.connections == 0
+        code, _, lines = await run(folder, stub.url, "--input", "in.txt", "--output", "none")
+        assert code == 1 and "error" in lines[-1], lines
+
+
+# --- Microphone and speaker ---------------------------------------------------------------------------------------
+
+
+def live(url, *more):
+    return (url, "--audio-source", SOURCE, "--audio-sink", SINK, "--stats", *more)
+
+
+def figures_of(lines):
+    return json.loads([line for line in lines if "client: stats: " in line][0].partition("stats: ")[2])
+
+
+async def until(condition):
+    end = asyncio.get_running_loop().time() + LIMIT_S
+    while not condition():
+        assert asyncio.get_running_loop().time() < end
+        await asyncio.sleep(0.02)
+
+
+async def a_live_conversation_ends_with_an_interrupt(folder):
+    async with Stub() as stub, Client(folder, *live(stub.url)) as client:
+        await client.says("Ctrl-C ends")
+        await until(lambda: stub.answers >= 20)
+        client.process.send_signal(signal.SIGINT)
+        code, out, lines = await client.wait()
+        assert code == 0 and out.startswith(" 0 1 2"), (out, lines)
+        assert stub.closed == [Close.NORMAL], stub.closed
+        figures = figures_of(lines)
+        assert figures["microphone_dropped_ms"] == 0 and figures["frames_sent"] >= 20, figures
+        assert 0 < figures["playout"]["most_waiting_ms"] <= 300, figures
+
+
+async def a_live_conversation_is_written_to_a_file(folder):
+    async with Stub() as stub, Client(folder, *live(stub.url, "--output", "out.wav")) as client:
+        await until(lambda: stub.answers >= 10)
+        client.process.send_signal(signal.SIGTERM)
+        code, _, lines = await client.wait()
+        assert code == 0, lines
+        assert len(frames_in(folder / "out.wav")) >= 10
+
+
+async def a_lost_connection_is_made_again(folder):
+    async with Stub(leave_after=5) as stub, Client(folder, *live(stub.url)) as client:
+        await client.says("connecting again in 0.5 s")
+        await until(lambda: stub.connections == 2 and stub.answers >= 5)
+        client.process.send_signal(signal.SIGINT)
+        code, _, lines = await client.wait()
+        assert code == 0 and figures_of(lines)["reconnects"] == 1, lines
+        assert any("lost" in line for line in lines), lines
+        assert lines.count("client: connected; Ctrl-C ends the conversation") == 2, lines
+
+
+async def an_interrupt_ends_the_waiting_for_a_connection(folder):
+    async with Stub(leave_after=5) as stub, Client(folder, *live(stub.url)) as client:
+        await client.says("connecting again in 0.5 s")
+        stub.server.close()
+        await client.says("connecting again in 1.0 s")
+        client.process.send_signal(signal.SIGINT)
+        code, _, lines = await client.wait()
+        assert code == 0, lines
+
+
+async def an_interrupt_ends_the_connecting(folder):
+    async def nothing(_, writer):
+        await asyncio.sleep(LIMIT_S)
+        writer.close()
+
+    silent = await asyncio.start_server(nothing, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    async with Client(folder, *live(url)) as client:
+        await client.says("connecting to")
+        await asyncio.sleep(0.3)
+        client.process.send_signal(signal.SIGINT)
+        code, _, lines = await client.wait()
+        assert code == 0, lines
+    silent.close()
+
+
+async def a_stalled_network_costs_the_oldest_sound(folder):
+    """A server that takes nothing for a while, with small buffers in between."""
+
+    async def stall(_, socket):
+        await socket.send(bytes([Kind.HANDSHAKE]))
+        await asyncio.sleep(7)
+
+    listening = socket_module.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 4096)
+    source = ("--audio-source", "audiotestsrc is-live=true wave=white-noise")
+    async with Stub(stall, sock=listening, max_queue=1, read_limit=1024) as stub:
+        async with Client(folder, *live(stub.url, *source, "--output", "none")) as client:
+            await until(lambda: stub.answers >= 40)
+            client.process.send_signal(signal.SIGINT)
+            code, _, lines = await client.wait()
+            figures = figures_of(lines)
+            assert code == 0 and 500 < figures["microphone_dropped_ms"] < 7000, lines
+
+
+async def a_policy_is_not_argued_with(folder):
+    async def policy(_, socket):
+        await socket.send(bytes([Kind.HANDSHAKE]))
+        await socket.send(bytes([Kind.ERROR]) + b"nothing heard for too long")
+        await socket.close(Close.POLICY)
+
+    async with Stub(policy) as stub:
+        refused(await run(folder, *live(stub.url)[:-1]), "nothing heard for too long")
+        assert stub.connections == 1
+
+
+async def lag_is_kept_in_check(folder):
+    """A server that sends each answer three times is faster than any speaker."""
+    answer = Stub._answer
+
+    class Hasty(Stub):
+        async def _answer(self, socket, frame):
+            for _ in range(3):
+                await answer(self, socket, frame)
+
+    async with Hasty() as stub, Client(folder, *live(stub.url, "--max-lag", "0.25")) as client:
+        await until(lambda: stub.answers >= 60)
+        client.process.send_signal(signal.SIGINT)
+        code, _, lines = await client.wait()
+        playout = figures_of(lines)["playout"]
+        assert code == 0 and playout["dropped_ms"] > 1000 and playout["most_waiting_ms"] <= 250, lines
+
+
+async def no_microphone_is_told(folder):
+    async with Stub() as stub:
+        options = (stub.url, "--output", "none", "--audio-source", "autoaudiosrc filter-caps=audio/x-nothing")
+        code, _, lines = await run(folder, *options)
+        assert code == 1 and "there is no microphone" in lines[-1], lines  # other lines are the libraries'
+
+
+# --- moshi-server -------------------------------------------------------------------------------------------------
+
+
+async def the_servers_frames_are_all_written(folder):
+    write_tones(folder / "in.wav", *itertools.islice(itertools.cycle([True, False]), 50))
+    with talk.Server() as server:
+        code, out, lines = await run(folder, *from_file(server.url, "--after", "0", "--stats", "--seed", "3"))
+        assert code == 0 and out.strip(), (out, lines)
+        figures = figures_of(lines)
+        assert figures["frames_heard"] == figures["frames_sent"] - 1, figures
+        assert len(frames_in(folder / "out.wav")) == figures["frames_heard"], figures
+        assert any("seed 3" in line for line in lines), lines
+        again = await run(folder, *from_file(server.url, "--after", "0", "--seed", "3"))
+        assert again[1] == out, "the same seed says the same"
+
+
+async def the_servers_queue_and_certificate(folder):
+    write_tones(folder / "in.wav", *[True] * 5)
+    with talk.Server("--ssl", folder / "tls", "--sessions", "1") as server:
+        async with talk.Talk(server) as first:
+            await first.handshake()
+            async with Client(folder, *from_file(server.url, "--insecure")) as client:
+                await client.says("place 1 of 1 in the queue")
+                await first.socket.close()
+                code, _, lines = await client.wait()
+                assert code == 0, lines
+
+
+async def the_server_starts_again(folder):
+    with talk.Server() as server:
+        port = server.port
+        async with Client(folder, *live(f"http://127.0.0.1:{port}")) as client:
+            await client.says("Ctrl-C ends")
+            await asyncio.to_thread(server.__exit__, None)
+            await client.says("connecting again")
+            with await asyncio.to_thread(talk.Server, "--port", str(port)):
+                await until(lambda: client.lines.count("client: connected; Ctrl-C ends the conversation") == 2)
+                client.process.send_signal(signal.SIGINT)
+                code, _, lines = await client.wait()
+                assert code == 0, lines
+
+
+CASES = [
+    every_frame_of_a_file_is_heard_and_written, silence_follows_a_file, few_frames_are_under_way,
+    fewer_where_the_server_lets_fewer_wait, other_formats_and_rates, stats_are_told,
+    the_speaker_plays_a_file_in_its_time, what_is_not_known_is_discarded, the_place_in_the_queue_is_told,
+    waiting_without_a_word_is_told, handshakes_of_any_length, the_servers_errors_are_told,
+    nothing_commands_the_terminal, a_full_disk_is_an_error,
+    a_file_without_its_end_is_an_error, what_is_not_opus_is_an_error, address_token_and_sampling,
+    refusals_are_explained, certificates, wrong_usage, files_that_are_not_there,
+    a_live_conversation_ends_with_an_interrupt, a_live_conversation_is_written_to_a_file,
+    a_lost_connection_is_made_again, an_interrupt_ends_the_waiting_for_a_connection,
+    an_interrupt_ends_the_connecting, a_stalled_network_costs_the_oldest_sound, a_policy_is_not_argued_with,
+    lag_is_kept_in_check, no_microphone_is_told, text_alone, the_servers_frames_are_all_written,
+    the_servers_queue_and_certificate, the_server_starts_again,
+]  # fmt: skip
+
+if __name__ == "__main__":
+    RUNS = [(case.__name__.replace("_", " "), lambda folder, case=case: asyncio.run(case(folder))) for case in CASES]
+    door.main(RUNS)

@@ -1,0 +1,473 @@
+# SPDX-License-Identifier: MIT
+"""The page in a headless Chromium, whose microphone plays speech, against moshi-server with the embedded models."""
+import contextlib
+import json
+import pathlib
+import re
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "door"))
+
+import browser  # noqa: E402
+import door  # noqa: E402
+import ogg_opus  # noqa: E402
+import page_checks  # noqa: E402
+import recording  # noqa: E402
+import talk  # noqa: E402
+
+PHONE = (390, 844)
+PLACES = ("--sessions", "2")
+
+
+def server(*options):
+    return talk.Server(*(options or PLACES), core="real")
+
+
+@contextlib.contextmanager
+def page(running, path="/", size=(1280, 900), good=True, **how):
+    """A tab with the page, and its browser. A good page makes the browser complain of nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        microphone = pathlib.Path(folder) / "microphone.wav"
+        recording.write_with_pauses(ogg_opus.recording(), microphone)
+        with browser.Browser(folder, microphone=microphone, **how) as chromium:
+            tab = chromium.tab()
+            tab.size(*size, phone=size == PHONE)
+            tab.open(address(running) + path)
+            yield tab, chromium
+            if good:
+                check_complaints(tab)
+
+
+def check_complaints(tab, *expected):
+    """The browser's console and log: nothing but lines with one of these parts."""
+    failures = [line for line in tab.complaints if not any(part in line for part in expected)]
+    assert not failures, failures
+
+
+def address(running):
+    return f"{running.url.partition(':')[0]}://localhost:{running.port}"
+
+
+def begin(tab):
+    tab.wait_text("#word", "Ready")
+    tab.click("#talk")
+    tab.wait_text("#word", "Talking")
+
+
+def mood(tab):
+    return tab.run("document.querySelector('#stage').dataset.mood")
+
+
+def words(tab):
+    return tab.text("#lines").count("silence") + tab.text("#lines").count("speech")
+
+
+def talk_for(tab, seconds):
+    """Until the clock beside the state says so."""
+    tab.wait_text("#count", tuple(f"0:{second:02}" for second in range(seconds, 60)))
+
+
+def speech_comes_back():
+    with server() as running, page(running) as (tab, chromium):
+        tab.wait_text("#model", "parrot")
+        begin(tab)
+        tab.wait_text("#lines", "speech")
+        tab.wait_text("#lines", "silence")
+        talk_for(tab, 16)
+        assert re.fullmatch(r"about \d+ ms", tab.text("#figure-mouth-to-ear")), tab.text("#figures")
+        assert re.fullmatch(r"\d+ / \d+ ms", tab.text("#figure-server")), tab.text("#figures")
+        assert tab.text("#figure-lost").startswith("0 of "), tab.text("#figure-lost")
+        tab.click("#talk")
+        tab.wait_text("#word", "ended")
+        tab.click("#save-sound")
+        rate, left, right = recording.read(chromium.wait_download(".wav"))
+        tab.click("#save-text")
+        text = chromium.wait_download(".txt").read_text()
+    assert len(left) == len(right) and len(left) / rate > 15, (len(left), len(right), rate)
+    late, alike = recording.delay(recording.envelope(left, rate), recording.envelope(right, rate))
+    print(f"# the parrot is {late:.3f} s late, correlation {alike:.2f}")
+    assert 1.9 < late < 3.5 and alike > 0.6, (late, alike)
+    assert re.search(r"^\[\d\d:\d\d\.\d\] .*speech", text, re.M) and "silence" in text, text
+
+
+def both_encodings_are_heard():
+    with server() as running, page(running) as (tab, _):
+        for encoding in ("opus", "pcm"):
+            tab.run(f"localStorage.setItem('moshi-settings', JSON.stringify({{encoding: '{encoding}'}}))")
+            tab.open(address(running))
+            begin(tab)
+            tab.wait_text("#lines", "speech")
+            tab.click("#talk")
+            tab.wait_text("#word", "ended")
+
+
+def encrypted_page_talks():
+    with tempfile.TemporaryDirectory() as folder:
+        with server(*PLACES, "--ssl", folder) as running:
+            with page(running, flags=("--ignore-certificate-errors",)) as (tab, _):
+                assert tab.run("location.protocol") == "https:"
+                begin(tab)
+                tab.wait_text("#lines", "speech")
+
+
+def reconnects_after_a_restart():
+    running = server()
+    with contextlib.ExitStack() as stack:
+        stack.callback(running.process.kill)
+        tab, _ = stack.enter_context(page(running, good=False))
+        begin(tab)
+        tab.wait_text("#lines", "speech")
+        running.process.kill()
+        running.process.wait()
+        tab.wait_text("#word", "Reconnecting")
+        assert tab.text("#talk") == "Give up"
+        before = tab.text("#lines")
+        stack.enter_context(server(*PLACES, "--port", str(running.port)))
+        tab.wait_text("#word", "Talking")
+        browser.wait_for("text after the restart", lambda: "speech" in tab.text("#lines")[len(before) :])
+        assert tab.text("#lines").startswith(before), "what was written before is lost"
+        tab.click("#talk")
+        tab.wait_text("#word", "ended")
+        check_complaints(tab, "ERR_CONNECTION", "WebSocket", "503")
+
+
+def second_client_waits_its_turn():
+    with server("--sessions", "1", "--queue", "1") as running, page(running) as (first, chromium):
+        begin(first)
+        second, third = chromium.tab(), chromium.tab()
+        second.open(address(running))
+        second.wait_text("#detail", "place")
+        second.click("#talk")
+        assert "1 of 1" in second.wait_text("#word", "Waiting")
+        third.open(address(running))
+        third.wait_text("#word", "Ready")
+        third.click("#talk")
+        third.wait_text("#word", "All places are taken")
+        assert third.text("#talk") == "Start again" and mood(third) == "bad"
+        first.click("#talk")
+        first.wait_text("#word", "ended")
+        second.wait_text("#word", "Talking")
+        second.wait_text("#lines", ("speech", "silence"))
+        assert not second.complaints, second.complaints
+
+
+def refused_microphone_is_explained():
+    with server() as running, page(running, allow=False) as (tab, _):
+        tab.wait_text("#word", "Ready")
+        tab.click("#talk")
+        tab.wait_text("#word", "microphone is")
+        assert "allow" in tab.text("#detail"), tab.text("#detail")
+        assert tab.text("#talk") == "Start again"
+
+
+def insecure_page_is_explained():
+    """Before anyone presses a button."""
+    flags = ("--host-resolver-rules=MAP moshi.example 127.0.0.1",)
+    with server() as running, page(running, flags=flags, good=False) as (tab, _):
+        tab.open(f"http://moshi.example:{running.port}/")
+        tab.wait_text("#word", "unencrypted")
+        assert "https://" in tab.text("#detail") and "ssh" in tab.text("#detail"), tab.text("#detail")
+        check_complaints(tab, "Cross-Origin-Opener-Policy header has been ignored")
+
+
+def old_browser_is_explained():
+    with server() as running, page(running) as (tab, _):
+        tab.send("Page.addScriptToEvaluateOnNewDocument", source="delete window.AudioWorkletNode;")
+        tab.open(address(running))
+        tab.wait_text("#word", "Ready")
+        tab.click("#talk")
+        tab.wait_text("#word", "browser")
+        assert "current" in tab.text("#detail"), tab.text("#detail")
+
+
+def token_is_asked_for():
+    with server(*PLACES, "--token", "red-parrot") as running, page(running, good=False) as (tab, _):
+        tab.wait_text("#word", "access token")
+        assert tab.run("document.querySelector('#talk').disabled")
+        for token, word in (("green-parrot", "not right"), ("red-parrot", "Ready")):
+            tab.run("document.querySelector('#token').value = ''")
+            tab.click("#token")
+            tab.type(token)
+            tab.key("Enter")
+            tab.wait_text("#word", word)
+        begin(tab)
+        tab.wait_text("#lines", ("speech", "silence"))
+        tab.click("#talk")
+        tab.open(address(running))  # the tab remembers it
+        tab.wait_text("#word", "Ready")
+        assert not tab.run("localStorage.length"), "the token belongs to the tab"
+        tab.run("sessionStorage.clear()")
+        tab.open("about:blank")
+        tab.open(f"{address(running)}/#token=red-parrot")
+        tab.wait_text("#word", "Ready")
+        assert "parrot" not in tab.run("location.href"), tab.run("location.href")
+        check_complaints(tab, "401")
+
+
+def keyboard_is_enough():
+    focused = "document.activeElement.id || document.activeElement.textContent.trim()"
+    with server() as running, page(running) as (tab, _):
+        tab.wait_text("#word", "Ready")
+        stops = []
+        for _ in range(6):
+            tab.key("Tab")
+            stops.append(tab.run(focused))
+            outline = tab.run("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none", f"{stops[-1]} does not show that it has the focus"
+        assert [stop.startswith("Skip") for stop in stops[:3]] == [True] * 3 and stops[3] == "talk", stops
+        tab.run("document.querySelector('#talk').focus()")
+        tab.key("Enter")
+        tab.wait_text("#word", "Talking")
+        tab.key("m")
+        assert tab.run("document.querySelector('#mute').ariaPressed") == "true"
+        assert "muted" in tab.text("#detail"), tab.text("#detail")
+        tab.key("Tab")
+        assert tab.run(focused) == "mute"
+        tab.key(" ")
+        assert tab.run("document.querySelector('#mute').ariaPressed") == "false"
+        assert tab.text("#word") == "Talking", "Space on another button must not end the conversation"
+        tab.run("document.activeElement.blur()")
+        tab.key(" ")
+        tab.wait_text("#word", "ended")
+        tab.key(" ")
+        tab.wait_text("#word", "Talking")
+        tab.run("document.querySelector('#talk').focus()")
+        tab.key(" ")
+        tab.wait_text("#word", "ended")
+
+
+def muted_is_silence():
+    with server() as running, page(running) as (tab, chromium):
+        begin(tab)
+        tab.click("#mute")
+        talk_for(tab, 6)
+        tab.click("#talk")
+        tab.wait_text("#word", "ended")
+        tab.click("#save-sound")
+        rate, left, _ = recording.read(chromium.wait_download(".wav"))
+    late = left[2 * rate :]
+    assert late and max(map(abs, late)) == 0
+
+
+def screen_readers_are_told():
+    with server() as running, page(running) as (tab, _):
+        begin(tab)
+        tab.wait_text("#said", ("speech", "silence"))
+        tree = tab.tree()
+        page_checks.check_tree(tree)
+        tab.click("#talk")
+        tab.wait_text("#word", "ended")
+        said = [name for role, name, _ in tab.tree() if role == "StaticText"]
+        assert any("ended" in name for name in said), said
+
+
+def fits_a_phone():
+    with server() as running, page(running, size=PHONE) as (tab, _):
+        for width, height in (PHONE, (320, 568), (844, 390)):
+            tab.size(width, height, phone=True)
+            begin(tab)
+            tab.run("for (const box of document.querySelectorAll('details')) box.open = true")
+            page_checks.check_phone(tab)
+            tab.click("#talk")
+            tab.wait_text("#word", "ended")
+            tab.open(address(running))
+
+
+def can_be_read():
+    """Contrast, in both schemes and all moods."""
+    with server() as running, page(running) as (tab, _):
+        begin(tab)
+        tab.run("for (const box of document.querySelectorAll('details')) box.open = true")
+        for scheme in ("light", "dark"):
+            tab.media(prefers_color_scheme=scheme)
+            for mood in ("calm", "busy", "good", "bad"):
+                tab.run(f"document.querySelector('#stage').dataset.mood = '{mood}'")
+                page_checks.check_contrast(tab, scheme)
+        tab.media(prefers_reduced_motion="reduce")
+        assert not tab.run("document.getAnimations().length")
+
+
+def settings_are_kept_and_checked():
+    with server() as running, page(running) as (tab, _):
+        tab.wait_text("#word", "Ready")
+        tab.run("for (const box of document.querySelectorAll('details')) box.open = true")
+        placeholder = tab.run("document.querySelector('#set-textTemperature').placeholder")
+        assert re.match(r"[\d.]+ \(the server's\)", placeholder), placeholder
+        for field, value, problem in (
+            ("seed", "17", ""), ("textTemperature", "hot", "not a number"), ("audioTopk", "2.5", "whole"),
+            ("mostLagMs", "5", "From"), ("audioTemperature", "0", ""),
+        ):  # fmt: skip
+            tab.click(f"#set-{field}")
+            tab.run(f"document.querySelector('#set-{field}').select()")
+            tab.type(value)
+            tab.key("Tab")
+            assert problem in tab.text(f"#set-{field}-wrong") and bool(problem) == bool(tab.text(f"#set-{field}-wrong"))
+            invalid = tab.run(f"document.querySelector('#set-{field}').getAttribute('aria-invalid')")
+            assert invalid == str(bool(problem)).lower(), (field, invalid)
+        kept = {"seed": 17, "audioTemperature": 0}
+        assert json.loads(tab.run("localStorage.getItem('moshi-settings')")) == kept
+        tab.open(address(running))
+        assert tab.run("document.querySelector('#set-seed').value") == "17"
+        begin(tab)
+        tab.wait_text("#lines", ("speech", "silence"))
+        for garbage in ('{"seed": "x", "listen": "nobody", "mostLagMs": 1e9, "__proto__": {"a": 1}}', "{", "[1]", "17"):
+            tab.run(f"localStorage.setItem('moshi-settings', {json.dumps(garbage)})")
+            tab.open(address(running))
+            tab.wait_text("#word", "Ready")
+            assert tab.run("document.querySelector('#set-seed').value") == ""
+            assert tab.run("document.querySelector('#set-mostLagMs').value") == "200"
+
+
+def devices_can_be_chosen():
+    """By name, once the microphone has been allowed; one that is gone is said so."""
+    options = "[...document.querySelector('#set-microphone').options]"
+    named = f"{options}.filter((option) => option.value).map((option) => [option.value, option.text])"
+    with server() as running, page(running) as (tab, _):
+        begin(tab)
+        devices = browser.wait_for("names of microphones", lambda: [d for d in tab.run(named) if "Device" not in d[1]])
+        value, name = devices[-1]
+        tab.run(f"document.querySelector('#set-microphone').value = {json.dumps(value)}")
+        tab.run("document.querySelector('#set-microphone').dispatchEvent(new Event('change'))")
+        tab.click("#talk")
+        tab.wait_text("#word", "ended")
+        tab.click("#talk")
+        tab.wait_text("#word", "Talking")
+        assert json.loads(tab.run("localStorage.getItem('moshi-settings')")) == {"microphone": value}, name
+        tab.run("localStorage.setItem('moshi-settings', JSON.stringify({microphone: 'gone'}))")
+        tab.open(address(running))
+        tab.wait_text("#word", "Ready")
+        tab.click("#talk")
+        tab.wait_text("#word", "microphone is not there")
+
+
+def screen_stays_on():
+    lock = "request: async () => (++locks, {release: async () => void --locks})"
+    with server() as running, page(running) as (tab, _):
+        source = f"window.locks = 0; Object.defineProperty(navigator, 'wakeLock', {{value: {{{lock}}}}});"
+        tab.send("Page.addScriptToEvaluateOnNewDocument", source=source)
+        tab.open(address(running))
+        begin(tab)
+        assert tab.run("locks") == 1
+        tab.click("#talk")
+        tab.wait_text("#word", "ended")
+        assert tab.run("locks") == 0
+
+
+def transcript_follows_the_reader():
+    """New lines scroll into view, unless the reader has scrolled up."""
+    below = "(({scrollHeight, scrollTop, clientHeight}) => scrollHeight - scrollTop - clientHeight)(transcript)"
+    fill = "for (let n = 0; n < 60; ++n) lines.append(Object.assign(document.createElement('li'), {textContent: n}))"
+    with server() as running, page(running) as (tab, _):
+        begin(tab)
+        tab.wait_text("#lines", "speech")
+        tab.run(fill + "; document.querySelector('#transcript').scrollTop = 1e6; 0")
+        count = words(tab)
+        browser.wait_for("more text", lambda: words(tab) > count)
+        assert tab.run(below) < 5
+        tab.run("document.querySelector('#transcript').scrollTop = 0")
+        browser.wait_for("the button to the newest line", lambda: tab.run("!document.querySelector('#latest').hidden"))
+        count = words(tab)
+        browser.wait_for("more text", lambda: words(tab) > count)
+        assert tab.run("document.querySelector('#transcript').scrollTop") == 0
+        tab.click("#latest")
+        assert tab.run(below) < 5
+
+
+def stopped_server_is_explained():
+    with server(*PLACES, "--drain", "0") as running, page(running, good=False) as (tab, _):
+        begin(tab)
+        tab.wait_text("#lines", ("speech", "silence"))
+        assert running.stop() == 0
+        tab.wait_text("#word", "Reconnecting")
+        tab.wait_text("#detail", ("stop", "answer"))
+        tab.click("#talk")
+        tab.wait_text("#word", "ended")
+        tab.open("about:blank")
+
+
+def missing_server_is_explained():
+    with server() as running, page(running, good=False) as (tab, _):
+        tab.wait_text("#word", "Ready")
+        assert running.stop() == 0
+        tab.click("#talk")
+        tab.wait_text("#word", "cannot be reached")
+        tab.open("about:blank")
+
+
+SPY = """
+for (const name of ['AudioContext', 'AudioWorkletNode']) {
+  window[name] = class extends window[name] {
+    constructor(...how) { super(...how); (window.made ??= []).unshift(this); }
+  };
+}
+const ask = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
+if (ask) {
+  navigator.mediaDevices.getUserMedia = async (how) => {
+    const stream = await ask(how);
+    [window.track] = stream.getAudioTracks();
+    return stream;
+  };
+}
+"""
+
+
+def interruptions_are_told():
+    """A call stops the sound and mutes the microphone; what a click cures is offered until it is cured."""
+    mute = (
+        "Object.defineProperty(track, 'muted', {value: %s, configurable: true});"
+        "track.dispatchEvent(new Event('%s'))"
+    )
+    with server() as running, page(running) as (tab, _):
+        tab.send("Page.addScriptToEvaluateOnNewDocument", source=SPY)
+        tab.open(address(running))
+        begin(tab)
+        tab.run("made.find((one) => one instanceof AudioContext).suspend()")
+        tab.wait_text("#note", "stopped the sound")
+        tab.run(mute % ("true", "mute"))
+        tab.wait_text("#note", "Let the sound go on")
+        tab.click("#resume")
+        tab.wait_text("#note", "system muted")
+        tab.run(mute % ("false", "unmute"))
+        browser.wait_for("no note", lambda: tab.text("#note") == "")
+        assert tab.text("#word") == "Talking"
+        for end, word in (
+            ("track.dispatchEvent(new Event('ended'))", "microphone is gone"),
+            ("made[0].dispatchEvent(new Event('processorerror'))", "stopped the sound"),
+        ):
+            tab.run(end)
+            tab.wait_text("#word", word)
+            tab.click("#talk")
+            tab.wait_text("#word", "Talking")
+
+
+def double_clicks_begin():
+    with server() as running, page(running) as (tab, _):
+        tab.wait_text("#word", "Ready")
+        tab.click("#talk", times=2)
+        tab.wait_text("#word", "Talking")
+        assert tab.text("#talk") == "End"
+
+
+def time_limit_is_explained():
+    with server(*PLACES, "--session-limit", "3") as running, page(running) as (tab, _):
+        begin(tab)
+        tab.wait_text("#talk", "Start again")
+        assert mood(tab) == "calm", tab.text("#state")
+        print("# " + tab.text("#state").replace("\n", ": "))
+
+
+CASES = [
+    speech_comes_back, both_encodings_are_heard, encrypted_page_talks, reconnects_after_a_restart,
+    second_client_waits_its_turn, refused_microphone_is_explained, insecure_page_is_explained,
+    old_browser_is_explained, token_is_asked_for, keyboard_is_enough, muted_is_silence, screen_readers_are_told,
+    fits_a_phone, can_be_read, settings_are_kept_and_checked, devices_can_be_chosen, screen_stays_on,
+    transcript_follows_the_reader, stopped_server_is_explained, missing_server_is_explained,
+    interruptions_are_told, double_clicks_begin, time_limit_is_explained,
+]  # fmt: skip
+
+if __name__ == "__main__":
+    if not browser.program():
+        door.skip("there is no chromium (MOSHI_TEST_BROWSER names another)")
+    wanted = sys.argv[2:]
+    talk.main([case for case in CASES if not wanted or case.__name__ in wanted])
