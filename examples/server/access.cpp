@@ -31,9 +31,10 @@ struct Place {
 
 int usual_port(const std::string& scheme) { return scheme == "https" || scheme == "wss" ? 443 : 80; }
 
-/// Names that no DNS can point elsewhere, or here.
+/// Names that nobody else's DNS can point here.
 bool is_fixed(const std::string& host) {
-  return host == "localhost" || host.ends_with(".localhost") || g_hostname_is_ip_address(host.c_str());
+  return host == "localhost" || host.ends_with(".localhost") || host == lower(g_get_host_name()) ||
+         g_hostname_is_ip_address(host.c_str());
 }
 
 /// Scheme and authority, and nothing behind them but perhaps one slash.

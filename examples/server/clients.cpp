@@ -79,6 +79,8 @@ void Clients::on_ended(Session* session, const std::string& reason) {
     if (admission_->waits(session)) {
       leave(session);
     } else {
+      admission_->end(session);
+      count();
       reaper::after([this, alive = std::weak_ptr(alive_), client] {
         if (alive.lock()) leave(client->session.get());
       });

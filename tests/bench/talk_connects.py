@@ -47,11 +47,15 @@ async def one(server, number, joins):
             client.socket.transport.abort()
 
 
-async def settled(server):
+async def empty(server):
     end = time.monotonic() + talk.LIMIT_S
     while server.metrics()["moshi_sessions_active"]:
         assert time.monotonic() < end
         await asyncio.sleep(0.02)
+
+
+async def settled(server):
+    await empty(server)
     await asyncio.sleep(0.5)
     memory, files, threads = server.resources()
     return {"memory_mb": round(memory / 1024, 1), "files": files, "threads": threads}
@@ -119,6 +123,7 @@ async def measure(server, args):
         await asyncio.gather(
             *(one(server, number, in_waves) for number in range(start, min(args.connects, start + wave)))
         )
+        await empty(server)  # a wave fills all places and the queue: whoever is not quite gone would count
     rows.append(await settled(server))
     idle, busy = await refusals(server), await refusals_while_all_talk(server)
     rows.append(await settled(server))

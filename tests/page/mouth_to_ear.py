@@ -65,7 +65,8 @@ def main():
     assert len(found) >= 3, f"only {len(found)} windows of speech came back"
     tenth = statistics.quantiles(found, n=10)
     print(f"measured in {len(found)} windows of {WINDOW_S:.0f} s: median {statistics.median(found):.0f} ms")
-    print(f"10th to 90th percentile: {tenth[0]:.0f} to {tenth[-1]:.0f} ms, all: {min(found):.0f} to {max(found):.0f} ms")
+    print(f"10th to 90th percentile: {tenth[0]:.0f} to {tenth[-1]:.0f} ms")
+    print(f"least and most: {min(found):.0f} and {max(found):.0f} ms")
     print(f"the page says in the median: {statistics.median(estimates):.0f} ms")
     for name in ("Answers, over the network", "Of that, the server", "Microphone, loudspeaker"):
         print(f"the page says at the end: {name}: " + re.search(rf"{name}\s+(.+)", figures).group(1))

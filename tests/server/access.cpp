@@ -2,6 +2,7 @@
 // Tokens, origins, and the addresses of clients.
 #include "access.h"
 
+#include <glib.h>
 #include <gtest/gtest.h>
 
 using server::Credentials;
@@ -95,6 +96,8 @@ TEST(Origin, NoForeignNameForThisMachine) {
   EXPECT_TRUE(here("http://localhost:8998", "localhost:8998"));
   EXPECT_TRUE(here("http://moshi.localhost:8998", "moshi.localhost:8998"));
   EXPECT_TRUE(here("http://127.0.0.1:8998", "127.0.0.1:8998"));
+  const std::string own = g_get_host_name();
+  EXPECT_TRUE(here("http://" + own + ":8998", own + ":8998"));
   EXPECT_TRUE(here("http://[::1]:8998", "[::1]:8998"));
   EXPECT_TRUE(here("https://moshi.example.org", "moshi.example.org")) << "a proxy, whose certificate the browser knows";
   EXPECT_TRUE(here("http://gpu-box:8998", "gpu-box:8998", {"http://gpu-box:8998"}));

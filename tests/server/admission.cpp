@@ -43,6 +43,19 @@ TEST(Admission, LeavingTheQueueFreesNoPlace) {
   EXPECT_EQ(admission.leave(client(0)), client(2));
 }
 
+TEST(Admission, WhoHasEndedHoldsThePlaceUntilItLeaves) {
+  Admission admission(1, 1);
+  admission.ask(client(0));
+  admission.ask(client(1));
+  admission.end(client(0));
+  EXPECT_EQ(admission.talking(), 0);
+  EXPECT_FALSE(admission.full());
+  EXPECT_EQ(admission.ask(client(2)), Admission::Answer::kWait) << "one of the two has a place soon";
+  EXPECT_EQ(admission.ask(client(3)), Admission::Answer::kRefuse);
+  EXPECT_EQ(admission.leave(client(0)), client(1));
+  EXPECT_TRUE(admission.full());
+}
+
 TEST(Admission, StrangersChangeNothing) {
   Admission admission(1, 1);
   admission.ask(client(0));

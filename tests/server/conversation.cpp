@@ -407,12 +407,3 @@ TEST_F(ConversationTest, ManyShareOneModel) {
 }
 
 }  // namespace
-
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  gst_init(&argc, &argv);
-  const int result = RUN_ALL_TESTS();
-  server::reaper::wait();
-  gst_deinit();  // so that the tracer of leaks speaks
-  return result;
-}

@@ -301,9 +301,3 @@ TEST_F(Http, TheLastOneOutEndsTheStop) {
 }
 
 }  // namespace
-
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  gst_init(&argc, &argv);
-  return RUN_ALL_TESTS();
-}

@@ -5,7 +5,6 @@
 
 #include "conversation.h"
 #include "helpers.h"
-#include "reaper.h"
 
 namespace {
 
@@ -108,12 +107,3 @@ TEST(ParrotTest, LoadsAreTold) {
 }
 
 }  // namespace
-
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  gst_init(&argc, &argv);
-  const int result = RUN_ALL_TESTS();
-  server::reaper::wait();
-  gst_deinit();  // so that the tracer of leaks speaks
-  return result;
-}

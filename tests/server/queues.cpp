@@ -116,9 +116,3 @@ TEST(DelaysTest, QuantilesOfTheLast) {
 }
 
 }  // namespace
-
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  gst_init(&argc, &argv);
-  return RUN_ALL_TESTS();
-}

@@ -124,8 +124,3 @@ TEST_F(SettingsTest, ValuesAreShortAndPlainInSentences) {
 }
 
 }  // namespace
-
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
-}
