@@ -126,6 +126,7 @@ void Devices::set_up(const Options& options) {
 }
 
 Devices::~Devices() {
+  gst_app_sink_set_drop(GST_APP_SINK(packets_.get()), TRUE);  // it no longer waits for somebody to take packets
   gst_element_set_state(pipeline_.get(), GST_STATE_NULL);
   g_source_remove(watch_);
 }
@@ -192,7 +193,10 @@ gboolean Devices::on_message(GstBus*, GstMessage* message, gpointer user) {
                                                        : "speaker; --output takes a file or \"none\" instead"));
       break;
     case GST_MESSAGE_LATENCY:
-      gst_bin_recalculate_latency(GST_BIN(self->pipeline_.get()));
+      // It may wait for a sink that changes its state, which may wait until this thread takes packets.
+      gst_element_call_async(
+          self->pipeline_.get(), [](GstElement* bin, gpointer) { gst_bin_recalculate_latency(GST_BIN(bin)); }, nullptr,
+          nullptr);
       break;
     case GST_MESSAGE_CLOCK_LOST:
       gst_element_set_state(self->pipeline_.get(), GST_STATE_PAUSED);

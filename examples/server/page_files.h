@@ -29,6 +29,7 @@ class PageFiles {
   /// what begins with a dot.
   std::optional<PageFile> read(const std::string& path) const;
   bool none() const { return folder_ == "none"; }
+  bool foreign() const { return !none() && !folder_.empty(); }
 
  private:
   std::string folder_;

@@ -8,19 +8,22 @@
 namespace server {
 namespace {
 
-/// The page is modules, worklets, styles and pictures from here, and nothing else.
 constexpr std::pair<const char*, const char*> kHeaders[] = {
+    {"X-Content-Type-Options", "nosniff"},
+    {"Referrer-Policy", "no-referrer"},
+    {"Cache-Control", "no-cache"},
+};
+
+/// The page is modules, worklets, styles and pictures from here, and nothing else.
+constexpr std::pair<const char*, const char*> kPolicies[] = {
     {"Content-Security-Policy",
      "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data:; "
      "connect-src 'self'; media-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
      "frame-ancestors 'none'"},
     {"Permissions-Policy",
      "microphone=(self), speaker-selection=(self), screen-wake-lock=(self), camera=(), geolocation=()"},
-    {"X-Content-Type-Options", "nosniff"},
-    {"Referrer-Policy", "no-referrer"},
     {"Cross-Origin-Opener-Policy", "same-origin"},
     {"Cross-Origin-Resource-Policy", "same-origin"},
-    {"Cache-Control", "no-cache"},
 };
 
 /// Null if it is no address of the internet's.
@@ -77,11 +80,17 @@ std::string address_of(SoupServerMessage* message) {
 
 void answer(SoupServerMessage* message, guint status, const std::string& type, GBytes* bytes) {
   for (const auto& [name, value] : kHeaders) set_header(message, name, value);
+  for (const auto& [name, value] : kPolicies) set_header(message, name, value);
   set_header(message, "Content-Type", type.c_str());
   // libsoup has no word for this one.
   soup_server_message_set_status(message, status, status == kUpgradeRequired ? "Upgrade Required" : nullptr);
   if (g_bytes_get_size(bytes) > 0)
     soup_message_body_append_bytes(soup_server_message_get_response_body(message), bytes);
+}
+
+void leave_policies_to_page(SoupServerMessage* message) {
+  SoupMessageHeaders* headers = soup_server_message_get_response_headers(message);
+  for (const auto& [name, value] : kPolicies) soup_message_headers_remove(headers, name);
 }
 
 void answer_text(SoupServerMessage* message, guint status, const std::string& type, const std::string& text) {

@@ -26,6 +26,8 @@ std::string address_of(SoupServerMessage* message);
 
 /// All answers have headers that keep browsers from doing more with them than they must.
 void answer(SoupServerMessage* message, guint status, const std::string& type, GBytes* bytes);
+/// For an answer that is a page of somebody else's, which may need more than ours.
+void leave_policies_to_page(SoupServerMessage* message);
 void answer_text(SoupServerMessage* message, guint status, const std::string& type, const std::string& text);
 void answer_sentence(SoupServerMessage* message, guint status, const std::string& sentence);
 void answer_json(SoupServerMessage* message, guint status, const Json& json);

@@ -91,6 +91,8 @@ def no_way_out_of_the_page():
         (pathlib.Path(folder) / "page" / "link.txt").symlink_to(pathlib.Path(folder) / "secret.txt")
         with talk.Server("--sessions", "1", "--static", f"{folder}/page") as own:
             assert own.get("/")[2] == b"<!doctype html>mine" and own.get("/index.html")[0] == 200
+            headers = own.get("/")[1]  # the page's own policies, where it has some
+            assert "Content-Security-Policy" not in headers and headers["X-Content-Type-Options"] == "nosniff", headers
             for target in ("/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/x/../../secret.txt",
                            "/..\\secret.txt",
                            "//secret.txt", "/" + folder + "/secret.txt", "/./../secret.txt", "/%252e%252e/secret.txt",
