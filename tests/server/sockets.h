@@ -124,6 +124,10 @@ class RawClient {
     g_output_stream_write_all(g_io_stream_get_output_stream(G_IO_STREAM(connection_)), bytes.data(), bytes.size(),
                               nullptr, nullptr, nullptr);
   }
+  /// A frame can be written without waiting for the other side, which is in the same thread.
+  bool has_room() const {
+    return g_socket_condition_check(g_socket_connection_get_socket(connection_), G_IO_OUT) == G_IO_OUT;
+  }
   /// A frame with a mask of zeros.
   void send(const std::string& payload) {
     std::string header = "\x82";
