@@ -99,6 +99,7 @@ TEST_F(SessionTest, NoneBeginsOnASocketThatIsBeingClosed) {
 
 TEST_F(SessionTest, AConversation) {
   limits_.max_lag_seconds = 60;
+  settings_.sampling.seed = 1;  // not all seeds say something within so few frames
   Client* client = begin();
   EXPECT_TRUE(session_->talking());
   client->say(11);
