@@ -61,6 +61,13 @@ async def settled(server):
     return {"memory_mb": round(memory / 1024, 1), "files": files, "threads": threads}
 
 
+async def time_of_refusal(server):
+    start = time.monotonic()
+    code, _ = await talk.refused(server)
+    assert code == talk.Close.TRY_LATER, code
+    return time.monotonic() - start
+
+
 async def refusals(server, count=100):
     """Seconds from connecting to the close, when all places and the queue are taken."""
     times = []
@@ -68,10 +75,7 @@ async def refusals(server, count=100):
     for client in clients:
         await client.__aenter__()
     for _ in range(count):
-        start = time.monotonic()
-        code, _ = await talk.refused(server)
-        times.append(time.monotonic() - start)
-        assert code == talk.Close.TRY_LATER, code
+        times.append(await time_of_refusal(server))
     for client in clients:
         await client.__aexit__()
     return times
@@ -97,10 +101,7 @@ async def refusals_while_all_talk(server, count=100):
     for client in waiting:
         await client.__aenter__()
     for _ in range(count):
-        start = time.monotonic()
-        code, _ = await talk.refused(server)
-        times.append(time.monotonic() - start)
-        assert code == talk.Close.TRY_LATER, code
+        times.append(await time_of_refusal(server))
         await asyncio.sleep(0.02)
     for client in waiting:
         await client.__aexit__()
