@@ -1,26 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "address.h"
 
-#include <glib.h>
-
 #include <memory>
 #include <string_view>
+
+#include "../app.h"
 
 namespace client {
 namespace {
 
 constexpr std::string_view kPath = "/api/chat";
 
-template <auto Free>
-struct Freed {
-  template <typename T>
-  void operator()(T* pointer) const {
-    Free(pointer);
-  }
-};
-using Uri = std::unique_ptr<GUri, Freed<g_uri_unref>>;
-using Text = std::unique_ptr<gchar, Freed<g_free>>;
-using Error = std::unique_ptr<GError, Freed<g_error_free>>;
+using Uri = std::unique_ptr<GUri, app::Deleter<g_uri_unref>>;
 
 std::string typed(const Place& place) {
   if (place.url.empty()) {
@@ -40,7 +31,7 @@ std::string path_of(GUri* uri) {
 std::string query_of(GUri* uri, const Parameters& parameters) {
   std::string query = g_uri_get_query(uri) ? g_uri_get_query(uri) : "";
   for (const auto& [name, value] : parameters) {
-    const Text escaped(g_uri_escape_string(value.c_str(), nullptr, FALSE));
+    const app::Text escaped(g_uri_escape_string(value.c_str(), nullptr, FALSE));
     query += (query.empty() ? "" : "&") + name + "=" + escaped.get();
   }
   return query;
@@ -52,7 +43,7 @@ std::optional<std::string> socket_address(const Place& place, const Parameters& 
   const std::string url = typed(place);
   GError* raw = nullptr;
   const Uri uri(g_uri_parse(url.c_str(), G_URI_FLAGS_ENCODED, &raw));
-  const Error error(raw);
+  const app::Error error(raw);
   const bool good = uri && g_uri_get_host(uri.get()) && *g_uri_get_host(uri.get());
   if (!good) {
     *problem = "\"" + url + "\" is not a URL" + (error ? std::string(": ") + error->message : "");
@@ -65,9 +56,9 @@ std::optional<std::string> socket_address(const Place& place, const Parameters& 
     return std::nullopt;
   }
   const std::string query = query_of(uri.get(), parameters);
-  const Text address(g_uri_join(G_URI_FLAGS_ENCODED, plain ? "ws" : "wss", nullptr, g_uri_get_host(uri.get()),
-                                g_uri_get_port(uri.get()), path_of(uri.get()).c_str(),
-                                query.empty() ? nullptr : query.c_str(), nullptr));
+  const app::Text address(g_uri_join(G_URI_FLAGS_ENCODED, plain ? "ws" : "wss", nullptr, g_uri_get_host(uri.get()),
+                                     g_uri_get_port(uri.get()), path_of(uri.get()).c_str(),
+                                     query.empty() ? nullptr : query.c_str(), nullptr));
   return address.get();
 }
 
