@@ -115,6 +115,10 @@ void Link::explain(const GError* error) {
     end_.sentence = refusal(status, soup_message_get_reason_phrase(request_.get()), location, !target_.token.empty());
   } else {
     end_.sentence = std::string("cannot reach the server: ") + error->message;
+    // Something is there, but does not answer this. Some wait for more of what is no request to them.
+    if (socket_)
+      end_.sentence += target_.address.starts_with("wss:") ? "; http:// in front of its name asks for no TLS"
+                                                           : "; https:// in front of its name asks for TLS";
   }
 }
 
