@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "app.h"
 
+#include <filesystem>
+#include <set>
+
 namespace app {
 namespace {
 
@@ -29,6 +32,20 @@ std::string echo_canceller() {
 }
 
 std::string echo_probe() { return kEchoCaps + "webrtcechoprobe name=echo"; }
+
+bool distinct(std::initializer_list<std::string> names) {
+  std::set<std::filesystem::path> seen;
+  for (const std::string& name : names) {
+    if (name.empty()) continue;
+    const Text local(g_filename_from_uri(name.c_str(), nullptr, nullptr));
+    std::error_code error;  // of what is not there, which is no matter
+    const auto whole = std::filesystem::absolute(local ? std::string(local.get()) : name, error);
+    const auto path = std::filesystem::weakly_canonical(whole, error);
+    if (std::filesystem::is_other(path, error)) continue;
+    if (!seen.insert(path).second) return fail(name + " is named twice: one would be written over the other");
+  }
+  return true;
+}
 
 void find_elements() {
   const Object<GstElementFactory> known(gst_element_factory_find("mimienc"));

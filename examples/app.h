@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -85,7 +86,12 @@ class Pipeline {
     GstElement* element = gst_parse_launch_full(description.c_str(), nullptr, GST_PARSE_FLAG_FATAL_ERRORS, &raw);
     Error error(raw);
     if (!element) {
-      fail(std::string(error->message) + ". Is GST_PLUGIN_PATH set to the folder of libgstmoshi.so?");
+      const std::string sentence = error->message;
+      const bool missing = g_error_matches(error.get(), GST_PARSE_ERROR, GST_PARSE_ERROR_NO_SUCH_ELEMENT);
+      const bool ours = sentence.find("\"mimi") != std::string::npos || sentence.find("\"moshi") != std::string::npos;
+      fail(sentence + (!missing ? ""
+                       : ours   ? ". Is GST_PLUGIN_PATH set to the folder of libgstmoshi.so?"
+                                : ". Is a package of GStreamer's plugins missing?"));
       return std::nullopt;
     }
     return Pipeline(element);
@@ -105,6 +111,10 @@ class Pipeline {
   explicit Pipeline(GstElement* element) : pipeline_(element) {}
   Object<GstElement> pipeline_;
 };
+
+/// Whether no file is named twice, by its path or a URI, so that none is written over what is read or written yet; says
+/// which one is. Empty names and devices do not count.
+bool distinct(std::initializer_list<std::string> names);
 
 /// Whether a file can be made or replaced; says why not. To be asked before hours of work.
 inline bool writable(const std::string& path) {

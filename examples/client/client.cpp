@@ -16,16 +16,17 @@ constexpr int kPacketsPerFrame = wire::kFrameSamples / kPacketSamples;
 constexpr int64_t kWindow = 8;          // frames under way: enough for a far server, and less than any lets wait
 constexpr int64_t kTextWindow = 20;     // where answers are told once a second
 constexpr int64_t kMostDelay = 4;       // frames that a model may hold back at the end
-constexpr size_t kStalledBytes = 4096;  // that the network has not taken
+constexpr size_t kStalledBytes = 8192;  // that the network has not taken: a second of sound
 constexpr guint kTickMs = 50;
 constexpr guint kFirstBackoffMs = 500, kLongestBackoffMs = 8000;
 constexpr gint64 kSecond = G_USEC_PER_SEC;
 constexpr gint64 kLostAfter = 10 * kSecond;   // without any message; a server sends something every 3 s
-constexpr gint64 kStuckAfter = 60 * kSecond;  // without an answer to a file
+constexpr gint64 kStuckAfter = 60 * kSecond;  // without an answer that a server owes
 constexpr gint64 kLastAnswerAfter = 5 * kSecond;
 constexpr gint64 kLastTextAfter = kSecond / 5;  // it follows the last sound
 constexpr gint64 kSpeakerHolds = kSecond / 5;
 constexpr size_t kMostDelays = 100000;
+constexpr int kMostDepth = 8;  // of metadata; what is deeper is none that is known
 
 void say(const std::string& sentence) { app::fail(sentence); }
 
@@ -154,6 +155,8 @@ void Client::fail(const std::string& sentence) {
   good_ = app::fail(sentence);
   if (link_ && link_->open()) {
     link_->close(wire::Close::kNormal);
+  } else if (drained_at_ != 0) {
+    quit();  // what failed is what the end waits for
   } else {
     write_out();
   }
@@ -229,6 +232,12 @@ void Client::on_handshake() {
   backoff_ms_ = 0;
   last_answer_ = last_message_;
   say(options_.live() ? "connected; Ctrl-C ends the conversation" : "connected");
+  if (!transcript_.begin()) {
+    good_ = false;
+    link_->close(wire::Close::kNormal);
+    return;
+  }
+  if (decoder_) decoder_->play();
   while (options_.live() && devices_->next()) {
   }
   devices_->play();
@@ -262,11 +271,12 @@ void Client::on_answer() {
 
 void Client::on_metadata(wire::View bytes) {
   const auto text = wire::text_of(bytes);
-  const json data = json::parse(text, nullptr, false);
+  const auto known = [](int depth, json::parse_event_t, const json&) { return depth < kMostDepth; };
+  const json data = json::parse(text, known, false);
   const auto number = [](const json& object, const char* name) -> std::optional<int64_t> {
     const auto found = object.find(name);
-    if (found == object.end() || !found->is_number()) return std::nullopt;
-    return static_cast<int64_t>(std::clamp(found->get<double>(), -1e15, 1e15));
+    if (found == object.end() || !found->is_number_integer()) return std::nullopt;
+    return found->get<int64_t>();
   };
   if (!data.is_object()) {
     ++discarded_;
@@ -370,19 +380,16 @@ void Client::watch_live() {
 void Client::watch_file() {
   const gint64 now = g_get_monotonic_time();
   const int64_t missing = frames_sent_ - 1 - answered();
-  if (!all_sent_) {
-    if (missing > 0 && now - last_answer_ > kStuckAfter)
-      fail("the server has not answered for " + std::to_string(kStuckAfter / kSecond) + " s");
+  // Models hold some frames back at the end, and not all servers count that.
+  if (missing > (all_sent_ ? kMostDelay : 0)) {
+    if (now - last_answer_ > kStuckAfter)
+      fail("the server has not answered " + std::to_string(missing) + " of " + std::to_string(frames_sent_) +
+           " frames for " + std::to_string(kStuckAfter / kSecond) + " s");
     return;
   }
   const bool all_there = missing <= 0 && now - last_message_ > kLastTextAfter;
-  // Models hold some frames back, and not all servers count that.
   const bool waited = now - last_answer_ > kLastAnswerAfter;
-  if (!all_there && !waited) return;
-  if (missing > kMostDelay) {
-    fail("the server has not answered " + std::to_string(missing) + " of " + std::to_string(frames_sent_) + " frames");
-    return;
-  }
+  if (!all_sent_ || (!all_there && !waited)) return;
   stopping_ = true;
   link_->close(wire::Close::kNormal);
 }

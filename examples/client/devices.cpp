@@ -232,9 +232,7 @@ std::unique_ptr<Decoder> Decoder::make(const Options& options, Playout* playout,
   auto pipeline = app::Pipeline::parse(describe_decoder(options));
   if (!pipeline) return nullptr;
   if (options.to_file()) g_object_set(pipeline->element("file").get(), "location", options.output.c_str(), nullptr);
-  std::unique_ptr<Decoder> made(new Decoder(std::move(*pipeline), playout, std::move(failed)));
-  gst_element_set_state(made->pipeline_.get(), GST_STATE_PLAYING);
-  return made;
+  return std::unique_ptr<Decoder>(new Decoder(std::move(*pipeline), playout, std::move(failed)));
 }
 
 Decoder::Decoder(app::Pipeline pipeline, Playout* playout, Failed failed)
@@ -255,6 +253,10 @@ Decoder::~Decoder() {
   g_source_remove(watch_);
 }
 
+void Decoder::play() {
+  if (!std::exchange(playing_, true)) gst_element_set_state(pipeline_.get(), GST_STATE_PLAYING);
+}
+
 void Decoder::push(wire::View packet, int samples) {
   GstBuffer* buffer = gst_buffer_new_memdup(packet.data(), packet.size());
   GST_BUFFER_PTS(buffer) = gst_util_uint64_scale(samples_, GST_SECOND, wire::kSampleRate);
@@ -265,7 +267,7 @@ void Decoder::push(wire::View packet, int samples) {
 
 void Decoder::finish(std::function<void()> done) {
   done_ = std::move(done);
-  if (broken_) {
+  if (broken_ || !playing_) {
     done_();
   } else {
     gst_app_src_end_of_stream(GST_APP_SRC(received_.get()));

@@ -73,9 +73,11 @@ class Decoder {
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
 
+  /// Before it, no file is made or replaced.
+  void play();
   /// `samples` at 24 kHz.
   void push(wire::View packet, int samples);
-  /// `done` when all is written or handed to the playout, or after an error.
+  /// `done` when all is written or handed to the playout, after an error, or if nothing was to be played.
   void finish(std::function<void()> done);
 
  private:
@@ -88,7 +90,7 @@ class Decoder {
   Playout* playout_;
   const Failed failed_;
   std::function<void()> done_;
-  bool broken_ = false;
+  bool playing_ = false, broken_ = false;
   guint watch_ = 0;
   uint64_t samples_ = 0;
 };

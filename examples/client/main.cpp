@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
   app::program = "client";
   const auto options = client::parse_options(argc, argv);
   if (!options) return 2;
-  auto transcript = client::Transcript::open(options->text);
+  auto transcript = client::Transcript::make(options->text);
   if (!transcript) return EXIT_FAILURE;
   client::Client client(*options, std::move(*transcript));
   return client.run() ? EXIT_SUCCESS : EXIT_FAILURE;

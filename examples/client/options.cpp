@@ -61,8 +61,9 @@ bool take_token(const Raw& raw, Options* options) {
 bool take_address(const Raw& raw, const char* positional, Options* options) {
   Place place;
   if (raw.url && positional) return wrong("the server is named twice");
-  if (raw.url) place.url = raw.url;
-  if (positional) place.url = positional;
+  const char* url = raw.url ? raw.url : positional;
+  if (url) place.url = url;
+  if (url && !*url) return wrong("the server's URL is empty");
   if (!place.url.empty() && (raw.host || raw.https || raw.port != Place().port))
     return wrong("the server is named by a URL or by --host, --port and --https, not by both");
   if (raw.host) place.host = raw.host;
@@ -117,6 +118,8 @@ bool take(const Raw& raw, const char* positional, Options* options) {
   if (!options->hears() && options->to_file()) return wrong("with --listen text there is no sound to be written");
   if (!(raw.max_lag >= 0.1 && raw.max_lag <= 60)) return wrong("--max-lag is a number of seconds from 0.1 to 60");
   if (!(raw.after >= 0 && raw.after <= 3600)) return wrong("--after is a number of seconds from 0 to 3600");
+  if (!app::distinct({options->live() ? "" : options->input, options->to_file() ? options->output : "", options->text}))
+    return false;
   options->max_lag_seconds = raw.max_lag;
   options->after_seconds = raw.after;
   return take_token(raw, options) && take_address(raw, positional, options) && take_echo(raw, options);

@@ -22,13 +22,15 @@ std::string printable(std::string_view text) {
   return kept;
 }
 
-std::optional<Transcript> Transcript::open(const std::string& path) {
-  Transcript transcript(path);
-  if (path.empty()) return transcript;
-  transcript.file_.reset(std::fopen(path.c_str(), "wb"));
-  if (transcript.file_) return transcript;
-  app::fail("cannot write " + path + ": " + std::strerror(errno));
-  return std::nullopt;
+std::optional<Transcript> Transcript::make(const std::string& path) {
+  if (!path.empty() && !app::writable(path)) return std::nullopt;
+  return Transcript(path);
+}
+
+bool Transcript::begin() {
+  if (path_.empty() || file_) return true;
+  file_.reset(std::fopen(path_.c_str(), "wb"));
+  return file_ || app::fail("cannot write " + path_ + ": " + std::strerror(errno));
 }
 
 void Transcript::write(std::string_view piece) {

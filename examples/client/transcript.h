@@ -15,9 +15,11 @@ std::string printable(std::string_view text);
 
 class Transcript {
  public:
-  /// An empty path: no file. Nothing: an error that has been said.
-  static std::optional<Transcript> open(const std::string& path);
+  /// An empty path: no file. What is there is not touched before begin(). Nothing: an error that has been said.
+  static std::optional<Transcript> make(const std::string& path);
 
+  /// False, and said, if the file cannot be written.
+  bool begin();
   void write(std::string_view piece);
   /// False, and said, if not all could be written.
   bool finish();

@@ -4,6 +4,8 @@ not."""
 import array
 import asyncio
 import collections
+import inspect
+import json
 import math
 import subprocess
 import tempfile
@@ -164,3 +166,28 @@ def refused(result, *words, status=1):
     assert lines and all(line.startswith("client: ") for line in lines), lines
     for word in words:
         assert word in lines[-1], (word, lines)
+
+
+def live(url, *more):
+    return (url, "--audio-source", SOURCE, "--audio-sink", SINK, "--stats", *more)
+
+
+def figures_of(lines):
+    return json.loads([line for line in lines if "client: stats: " in line][0].partition("stats: ")[2])
+
+
+async def until(condition):
+    end = asyncio.get_running_loop().time() + LIMIT_S
+    while not condition():
+        assert asyncio.get_running_loop().time() < end
+        await asyncio.sleep(0.02)
+
+
+def main(*modules):
+    """Runs what modules define that takes nothing but a folder."""
+
+    def is_case(value):
+        return inspect.iscoroutinefunction(value) and list(inspect.signature(value).parameters) == ["folder"]
+
+    cases = [value for module in modules for value in module.values() if is_case(value)]
+    door.main([(case.__name__.replace("_", " "), lambda folder, case=case: asyncio.run(case(folder))) for case in cases])

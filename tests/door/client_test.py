@@ -2,18 +2,30 @@
 """moshi-client against a server that is made here, which does what a server should and what it should not, and against
 moshi-server."""
 import asyncio
-import http
 import itertools
 import json
 import signal
 import socket as socket_module
-import ssl
-import subprocess
 
+import client_test_reaching
 import door
 import talk
-from client_program import LIMIT_S, SINK, SOURCE, Client, Stub, frames_in, from_file, refused, run, write_tones
-from talk import Close, Kind, websockets
+from client_program import (
+    LIMIT_S,
+    SINK,
+    Client,
+    Stub,
+    figures_of,
+    frames_in,
+    from_file,
+    live,
+    main,
+    refused,
+    run,
+    until,
+    write_tones,
+)
+from talk import Close, Kind
 
 # --- From file to file --------------------------------------------------------------------------------------------
 
@@ -106,6 +118,38 @@ async def the_speaker_plays_a_file_in_its_time(folder):
     assert stub.answers == stub.frames - 1
 
 
+class Generous(Stub):
+    """Gives two seconds more with its third answer."""
+
+    async def _answer(self, socket, frame):
+        await super()._answer(socket, frame)
+        for _ in range(25 if self.answers == 3 else 0):
+            await socket.send(bytes([Kind.AUDIO]) + self.writer.pages(*frame))
+
+
+async def a_speaker_that_breaks_at_the_end_is_an_error(folder):
+    write_tones(folder / "in.wav", *[True] * 3)
+    sink = "identity error-after=100 ! " + SINK
+    async with Generous() as stub:
+        options = from_file(stub.url, "--after", "0", "--max-lag", "5", "--audio-sink", sink, output="speaker")
+        refused(await run(folder, *options), "error in identity")
+        assert stub.closed == [Close.NORMAL], stub.closed
+
+
+async def last_answers_may_take_their_time(folder):
+    class Slow(Stub):
+        async def _answer(self, socket, frame):
+            if not self.answers:
+                await asyncio.sleep(6)
+            await super()._answer(socket, frame)
+
+    write_tones(folder / "in.wav", *[True] * 6)
+    async with Slow() as stub:
+        code, _, lines = await run(folder, *from_file(stub.url, "--after", "0"))
+        assert code == 0, lines
+        assert len(frames_in(folder / "out.wav")) == stub.frames - 1
+
+
 # --- What a server may say ----------------------------------------------------------------------------------------
 
 
@@ -115,13 +159,26 @@ async def what_is_not_known_is_discarded(folder):
             await socket.send(data)
         await socket.send(bytes([Kind.METADATA]) + b"{no json")
         await socket.send(bytes([Kind.METADATA]) + b'{"stats": 3, "queue": [], "lm_model_file": 7, "seed": "x"}')
+        deep = b"[" * 60000 + b"]" * 60000
+        await socket.send(bytes([Kind.METADATA]) + b'{"stats": {"frames_out": 0, "deep": ' + deep + b"}}")
 
     write_tones(folder / "in.wav", *[True] * 3)
     async with Stub(noise) as stub:
         code, _, lines = await run(folder, *from_file(stub.url, "--after", "0", "--stats"))
     assert code == 0, lines
-    assert '"discarded_messages":4' in lines[-1], lines
+    assert '"discarded_messages":4' in lines[-2], lines
+    assert lines[-1] == """client: server's stats: {"deep":[[[[[[]]]]]],"frames_out":0}""", lines
     assert len(frames_in(folder / "out.wav")) == stub.frames - 1
+
+
+async def the_seed_is_told_to_the_last_digit(folder):
+    async def metadata(_, socket):
+        await socket.send(bytes([Kind.METADATA]) + b'{"lm_model_file": "x", "seed": 9007199254740993}')
+
+    write_tones(folder / "in.wav", True)
+    async with Stub(metadata) as stub:
+        code, _, lines = await run(folder, *from_file(stub.url, "--after", "0"))
+    assert code == 0 and "client: the model is x, seed 9007199254740993" in lines, lines
 
 
 async def the_place_in_the_queue_is_told(folder):
@@ -213,105 +270,7 @@ async def what_is_not_opus_is_an_error(folder):
         refused(await run(folder, *from_file(stub.url)), "not Ogg Opus")
 
 
-# --- Reaching it --------------------------------------------------------------------------------------------------
-
-
-async def address_token_and_sampling(folder):
-    write_tones(folder / "in.wav", True)
-    (folder / "tokens").write_text("# of the server\n\nsecret2\nother\n")
-    async with Stub() as stub:
-        sampling = "--temperature 0.5 --text-temperature 0.6 --top-k 7 --text-top-k 8 --seed 9 --listen both".split()
-        await run(folder, *from_file(stub.url, "--token", "secret", *sampling))
-        assert stub.paths[-1] == (
-            "/api/chat?audio_temperature=0.5&text_temperature=0.6&audio_topk=7&text_topk=8&seed=9"
-            "&text_seed=9&audio_seed=9&metadata=1"
-        ), stub.paths
-        assert stub.headers[-1]["Authorization"] == "Bearer secret"
-        _, port = stub.url.rsplit(":", 1)
-        options = ("--host", "127.0.0.1", "--port", port, "--token-file", "tokens", "--input", "in.wav")
-        code, _, lines = await run(folder, *options, "--output", "none")
-        assert code == 0, lines
-        assert stub.headers[-1]["Authorization"] == "Bearer secret2"
-        code, _, lines = await run(folder, "--url", stub.url + "/moshi/", "--input", "in.wav", "--output", "none")
-        assert code == 0 and stub.paths[-1].startswith("/moshi/api/chat?"), stub.paths
-
-
-async def refusals_are_explained(folder):
-    write_tones(folder / "in.wav", True)
-    words = {401: "--token", 403: "let this client in", 404: "no such path", 503: "loading", 302: "https://elsewhere/"}
-    for status, word in words.items():
-        async with Stub(status=http.HTTPStatus(status)) as stub:
-            refused(await run(folder, *from_file(stub.url)), word)
-    async with Stub(status=http.HTTPStatus.UNAUTHORIZED) as stub:
-        refused(await run(folder, *from_file(stub.url, "--token", "x")), "does not accept this token")
-    refused(await run(folder, *from_file(stub.url)), "cannot reach the server")
-
-
-async def certificates(folder):
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 2 -keyout key.pem -out cert.pem"
-    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    write_tones(folder / "in.wav", True)
-    async with Stub(ssl=context) as stub:
-        url = stub.url.replace("ws:", "https:")
-        refused(await run(folder, *from_file(url)), "certificate", "--insecure")
-        code, _, lines = await run(folder, *from_file(url, "--insecure"))
-        assert code == 0, lines
-        without_scheme = url.partition("://")[2]
-        code, _, lines = await run(folder, *from_file(without_scheme, "--insecure"))
-        assert code == 0, lines
-    async with Stub() as stub:
-        refused(await run(folder, *from_file(stub.url.replace("ws:", "wss:"))), "TLS")
-
-
-async def wrong_usage(folder):
-    for options, word in (
-        (("--listen", "nothing"), "--listen"),
-        (("--url", "ftp://x"), "ftp"),
-        (("http://x", "--host", "y"), "both"),
-        (("http://x", "more"), "more"),
-        (("--seed", "1.5"), "whole"),
-        (("--temperature", "warm"), "--temperature"),
-        (("--max-lag", "0"), "--max-lag"),
-        (("--after", "-1"), "--after"),
-        (("--port", "0"), "--port"),
-        (("--echo-cancel", "--no-echo-cancel"), "not both"),
-        (("--echo-cancel", "--input", "in.wav"), "microphone"),
-        (("--listen", "text", "--output", "out.wav"), "no sound"),
-        (("--nonsense",), "nonsense"),
-    ):
-        refused(await run(folder, *options), word, status=2)
-
-
-async def files_that_are_not_there(folder):
-    write_tones(folder / "in.wav", True)
-    (folder / "in.txt").write_text("no sound at all\n" * 100)
-    async with Stub() as stub:
-        refused(await run(folder, stub.url, "--input", "nothing.wav", "--output", "none"), "there is no file")
-        refused(await run(folder, *from_file(stub.url, output="no/out.wav")), "cannot write no/out.wav")
-        refused(await run(folder, *from_file(stub.url, "--text", "no/said")), "cannot write no/said")
-        assert stub.connections == 0
-        code, _, lines = await run(folder, stub.url, "--input", "in.txt", "--output", "none")
-        assert code == 1 and "error" in lines[-1], lines
-
-
 # --- Microphone and speaker ---------------------------------------------------------------------------------------
-
-
-def live(url, *more):
-    return (url, "--audio-source", SOURCE, "--audio-sink", SINK, "--stats", *more)
-
-
-def figures_of(lines):
-    return json.loads([line for line in lines if "client: stats: " in line][0].partition("stats: ")[2])
-
-
-async def until(condition):
-    end = asyncio.get_running_loop().time() + LIMIT_S
-    while not condition():
-        assert asyncio.get_running_loop().time() < end
-        await asyncio.sleep(0.02)
 
 
 async def a_live_conversation_ends_with_an_interrupt(folder):
@@ -371,6 +330,21 @@ async def an_interrupt_ends_the_connecting(folder):
         code, _, lines = await client.wait()
         assert code == 0, lines
     silent.close()
+
+
+async def a_server_that_says_nothing_any_more_is_left(folder):
+    async def nothing(stub, socket):
+        await socket.send(bytes([Kind.HANDSHAKE]))
+        await socket.wait_closed()
+
+    async with Stub(nothing, max_queue=None) as stub, Client(folder, *live(stub.url)) as client:
+        await client.says("nothing has come from the server for 10 s; connecting again in 0.5 s")
+        await until(lambda: stub.closed)
+        assert stub.connections == 1, "the place is given back before another is asked for"
+        await until(lambda: stub.connections == 2)
+        client.process.send_signal(signal.SIGINT)
+        code, _, lines = await client.wait()
+        assert code == 0, lines
 
 
 async def a_stalled_network_costs_the_oldest_sound(folder):
@@ -469,21 +443,5 @@ async def the_server_starts_again(folder):
                 assert code == 0, lines
 
 
-CASES = [
-    every_frame_of_a_file_is_heard_and_written, silence_follows_a_file, few_frames_are_under_way,
-    fewer_where_the_server_lets_fewer_wait, other_formats_and_rates, stats_are_told,
-    the_speaker_plays_a_file_in_its_time, what_is_not_known_is_discarded, the_place_in_the_queue_is_told,
-    waiting_without_a_word_is_told, handshakes_of_any_length, the_servers_errors_are_told,
-    nothing_commands_the_terminal, a_full_disk_is_an_error,
-    a_file_without_its_end_is_an_error, what_is_not_opus_is_an_error, address_token_and_sampling,
-    refusals_are_explained, certificates, wrong_usage, files_that_are_not_there,
-    a_live_conversation_ends_with_an_interrupt, a_live_conversation_is_written_to_a_file,
-    a_lost_connection_is_made_again, an_interrupt_ends_the_waiting_for_a_connection,
-    an_interrupt_ends_the_connecting, a_stalled_network_costs_the_oldest_sound, a_policy_is_not_argued_with,
-    lag_is_kept_in_check, no_microphone_is_told, text_alone, the_servers_frames_are_all_written,
-    the_servers_queue_and_certificate, the_server_starts_again,
-]  # fmt: skip
-
 if __name__ == "__main__":
-    RUNS = [(case.__name__.replace("_", " "), lambda folder, case=case: asyncio.run(case(folder))) for case in CASES]
-    door.main(RUNS)
+    main(globals(), vars(client_test_reaching))
