@@ -2,7 +2,6 @@
 """moshi-server as a web server and as a service: addresses, who may come in, TLS, loading, stopping, its log and its
 metrics. On the fake core."""
 
-import asyncio
 import functools
 import json
 import pathlib
@@ -13,7 +12,6 @@ import socket
 import subprocess
 import tempfile
 import time
-
 
 import door
 import talk
@@ -41,24 +39,6 @@ async def converse(server, query="audio=pcm", **headers):
         await client.settle(0.1)
 
 
-def the_page():
-    status, headers, body = server().get("/")
-    assert status == 200 and headers["Content-Type"].startswith("text/html"), (status, headers)
-    assert b"<!doctype html" in body.lower()
-    assert "default-src 'none'" in headers["Content-Security-Policy"], headers
-    assert headers["X-Content-Type-Options"] == "nosniff", headers
-    for path in sorted(set(re.findall(r'(?:src|href)="(?!data:|https?:|#)\.?/?([^"]+)"', body.decode()))):
-        status, headers, file = server().get("/" + path)
-        assert status == 200 and file, path
-        kinds = {
-            "js": "text/javascript",
-            "css": "text/css",
-            "svg": "image/svg+xml",
-            "webmanifest": "application/manifest+json",
-        }
-        assert headers["Content-Type"].startswith(kinds[path.rpartition(".")[2]]), (path, headers["Content-Type"])
-
-
 def heads():
     for path in ("/", "/health", "/metrics", "/api/info", "/nothing"):
         status, headers, body = server().get(path, method="HEAD")
@@ -80,39 +60,6 @@ def no_such_address():
         "/%ff%fe",
     ):
         assert server().get(path)[0] in (400, 404), (path, server().get(path)[0])
-
-
-def no_way_out_of_the_page():
-    with tempfile.TemporaryDirectory() as folder:
-        (pathlib.Path(folder) / "page").mkdir()
-        (pathlib.Path(folder) / "page" / "index.html").write_text("<!doctype html>mine")
-        (pathlib.Path(folder) / "page" / ".hidden").write_text("secret")
-        (pathlib.Path(folder) / "secret.txt").write_text("secret")
-        (pathlib.Path(folder) / "page" / "link.txt").symlink_to(pathlib.Path(folder) / "secret.txt")
-        with talk.Server("--sessions", "1", "--static", f"{folder}/page") as own:
-            assert own.get("/")[2] == b"<!doctype html>mine" and own.get("/index.html")[0] == 200
-            headers = own.get("/")[1]  # the page's own policies, where it has some
-            assert "Content-Security-Policy" not in headers and headers["X-Content-Type-Options"] == "nosniff", headers
-            for target in ("/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/x/../../secret.txt",
-                           "/..\\secret.txt",
-                           "//secret.txt", "/" + folder + "/secret.txt", "/./../secret.txt", "/%252e%252e/secret.txt",
-                           "/.hidden", "/link.txt", "/page/../../../../../etc/passwd", "/..;/secret.txt"):  # fmt: skip
-                with RawSocket(own) as raw:
-                    raw.send(request(target, upgrade=False, Connection="close"))
-                    status = raw.status()
-                    while raw.fill():
-                        pass
-                    assert status in (400, 403, 404) and b"secret" not in raw.rest and b"root:" not in raw.rest, (
-                        target,
-                        status,
-                    )
-    assert server().get("/../../../../etc/passwd")[0] in (400, 404)
-
-
-def without_a_page():
-    with talk.Server("--sessions", "1", "--static", "none") as bare:
-        assert bare.get("/")[0] == 404 and bare.get("/health")[0] == 200
-        asyncio.run(converse(bare))
 
 
 def other_methods():
@@ -480,8 +427,7 @@ def nothing_is_left():
 
 try:
     talk.main([
-        the_page, heads, no_such_address, no_way_out_of_the_page, without_a_page, other_methods,
-        conversations_want_a_websocket,
+        heads, no_such_address, other_methods, conversations_want_a_websocket,
         what_it_says_of_itself, tokens, origins, tls_with_a_certificate_of_its_own, loading_then_ready, loading_fails,
         no_plugin,
         the_port_is_in_use, a_host_that_is_none, wrong_usage, stop_while_someone_talks,
