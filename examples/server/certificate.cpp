@@ -9,6 +9,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -101,6 +102,22 @@ Certificate make_certificate(EVP_PKEY* key, const std::string& host) {
   return good ? std::move(certificate) : nullptr;
 }
 
+/// One process at a time is at work in the folder. Where that cannot be, files that are there are still not replaced.
+class Lock {
+ public:
+  explicit Lock(const std::string& folder) : descriptor_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    while (descriptor_ >= 0 && flock(descriptor_, LOCK_EX) != 0 && errno == EINTR) continue;
+  }
+  ~Lock() {
+    if (descriptor_ >= 0) close(descriptor_);
+  }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+
+ private:
+  const int descriptor_;
+};
+
 /// A new file; readable by others or not from its first moment.
 File create(const std::string& path, mode_t mode) {
   const int descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -139,15 +156,16 @@ Certificate read_certificate(const std::string& folder) {
 }  // namespace
 
 bool ensure_certificate(const std::string& folder, const std::string& host, std::string* problem) {
+  if (g_mkdir_with_parents(folder.c_str(), 0700) != 0) {
+    *problem = "cannot make the folder " + folder + " for a certificate: " + g_strerror(errno);
+    return false;
+  }
+  const Lock lock(folder);
   const bool has_certificate = exists(certificate_path(folder)), has_key = exists(key_path(folder));
   if (has_certificate && has_key) return true;
   if (has_certificate != has_key) {
     *problem = "there is a " + std::string(has_key ? "key.pem" : "cert.pem") + " in " + folder + ", but no " +
                (has_key ? "cert.pem" : "key.pem") + ": add it, or take both away to have new ones made";
-    return false;
-  }
-  if (g_mkdir_with_parents(folder.c_str(), 0700) != 0) {
-    *problem = "cannot make the folder " + folder + " for a certificate: " + g_strerror(errno);
     return false;
   }
   return make_both(folder, host, problem);

@@ -7,7 +7,8 @@
 namespace server {
 
 /// Makes cert.pem and key.pem in `folder` (made, too; the key readable by its owner only) for localhost, this machine's
-/// name and addresses, and `host`, unless both are there. False: `problem` is a sentence.
+/// name and addresses, and `host`, unless both are there. Servers that start together make one pair. False: `problem`
+/// is a sentence.
 bool ensure_certificate(const std::string& folder, const std::string& host, std::string* problem);
 
 /// SHA-256 of the certificate, in the form in which browsers show it; empty if it cannot be read.

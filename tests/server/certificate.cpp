@@ -9,6 +9,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
+#include <vector>
 
 #include "../../examples/app.h"
 
@@ -77,6 +79,27 @@ TEST_F(MadeCertificate, IsKept) {
   ASSERT_TRUE(server::ensure_certificate(folder, "localhost", &problem)) << problem;
   EXPECT_EQ(server::fingerprint(folder), before);
   EXPECT_EQ(before.size(), 32u * 3 - 1) << before;
+}
+
+TEST_F(MadeCertificate, ServersThatStartTogetherHaveTheSame) {
+  for (int round = 0; round < 20; ++round) {
+    files::remove_all(root);
+    constexpr size_t kMany = 6;
+    std::string problems[kMany], fingerprints[kMany];
+    {
+      std::vector<std::jthread> servers;
+      for (size_t i = 0; i < kMany; ++i)
+        servers.emplace_back([&, i] {
+          if (server::ensure_certificate(folder, "localhost", &problems[i]))
+            fingerprints[i] = server::fingerprint(folder);
+        });
+    }
+    ASSERT_TRUE(load()) << "one's certificate with another's key";
+    for (size_t i = 0; i < kMany; ++i) {
+      EXPECT_EQ(problems[i], "");
+      EXPECT_EQ(fingerprints[i], server::fingerprint(folder));
+    }
+  }
 }
 
 TEST_F(MadeCertificate, HalfOfOneIsNotReplaced) {
