@@ -14,6 +14,7 @@ namespace {
 constexpr int kRequestSeconds = 20;  // for TLS and a request
 constexpr int kAnswerSeconds = 60;   // for taking the answer
 constexpr int kAtOnce = 64;          // clients that are accepted before others are heard again
+constexpr guint kRestMilliseconds = 100;
 constexpr const char* kSocketKey = "moshi-socket";
 
 template <typename T>
@@ -44,20 +45,37 @@ Connections::Connections(SoupServer* server, int most) : server_(server), most_(
 Connections::~Connections() {
   g_source_remove(timer_);
   for (const guint source : sources_) g_source_remove(source);
+  if (resting_ != 0) g_source_remove(resting_);
   g_signal_handlers_disconnect_by_data(server_, this);
   for (const auto& [socket, state] : watched_) g_object_weak_unref(G_OBJECT(socket), on_gone, this);
 }
 
 void Connections::listen(std::vector<Socket> sockets, GTlsCertificate* certificate) {
   if (certificate) certificate_.reset(G_TLS_CERTIFICATE(g_object_ref(certificate)));
-  for (Socket& socket : sockets) {
-    g_socket_set_blocking(socket.get(), FALSE);
+  for (const Socket& socket : sockets) g_socket_set_blocking(socket.get(), FALSE);
+  listening_ = std::move(sockets);
+  hear();
+}
+
+void Connections::hear() {
+  for (const Socket& socket : listening_) {
     const std::unique_ptr<GSource, app::Deleter<g_source_unref>> source(
         g_socket_create_source(socket.get(), G_IO_IN, nullptr));
     g_source_set_callback(source.get(), G_SOURCE_FUNC(on_incoming), this, nullptr);
     sources_.push_back(g_source_attach(source.get(), nullptr));
-    listening_.push_back(std::move(socket));
   }
+}
+
+void Connections::rest() {
+  for (const guint source : std::exchange(sources_, {})) g_source_remove(source);
+  if (resting_ == 0) resting_ = g_timeout_add(kRestMilliseconds, on_rested, this);
+}
+
+gboolean Connections::on_rested(gpointer user) {
+  auto* self = static_cast<Connections*>(user);
+  self->resting_ = 0;
+  self->hear();
+  return G_SOURCE_REMOVE;
 }
 
 gboolean Connections::on_incoming(GSocket* listening, GIOCondition, gpointer user) {
@@ -70,8 +88,11 @@ gboolean Connections::on_incoming(GSocket* listening, GIOCondition, gpointer use
       self->accept(socket.get());
       continue;
     }
-    // Out of files, most likely: the client waits until there is one.
-    if (!g_error_matches(error.get(), G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK)) self->make_room(nullptr);
+    // Out of files, most likely. The client waits until there is one, and does so without waking this thread.
+    if (!g_error_matches(error.get(), G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK)) {
+      self->make_room(nullptr);
+      self->rest();
+    }
     break;
   }
   return G_SOURCE_CONTINUE;

@@ -41,6 +41,9 @@ class Connections {
   static void on_read(SoupServer*, SoupServerMessage* message, gpointer user);
   static void on_gone(gpointer user, GObject* socket);
   static gboolean on_second(gpointer user);
+  static gboolean on_rested(gpointer user);
+  void hear();
+  void rest();
   void accept(GSocket* socket);
   void shut(GSocket* socket);
   /// Ends the oldest that is no WebSocket, or else `newest`, if that is given.
@@ -48,9 +51,9 @@ class Connections {
 
   SoupServer* server_;
   int most_;
-  guint timer_;
+  guint timer_, resting_ = 0;
   std::vector<Socket> listening_;
-  std::vector<guint> sources_;
+  std::vector<guint> sources_;  // of those that listen; none while it rests
   std::unique_ptr<GTlsCertificate, app::Deleter<g_object_unref>> certificate_;
   std::unordered_map<GSocket*, Watched> watched_;
 };

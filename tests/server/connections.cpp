@@ -3,6 +3,7 @@
 #include "connections.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "helpers.h"
 #include "listening.h"
@@ -102,6 +103,34 @@ TEST_F(Sockets, ThoseThatAreLeftAloneStay) {
   EXPECT_EQ(read(second.get()), "");
   send(first.get(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_TRUE(read(first.get()).ends_with("yes"));
+}
+
+// Where there is no file for one more, it waits, and the thread does not spin meanwhile.
+TEST_F(Sockets, WhoCannotBeAcceptedWaits) {
+  Connections connections(soup.get(), 10);
+  connections.listen(std::move(listening), nullptr);
+  const auto client = connect();
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = dup(0);
+  close(next);
+  const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  bool over = false;
+  g_timeout_add(
+      500,
+      [](gpointer user) -> gboolean {
+        *static_cast<bool*>(user) = true;
+        return G_SOURCE_REMOVE;
+      },
+      &over);
+  int wakes = 0;
+  for (; !over; ++wakes) g_main_context_iteration(nullptr, TRUE);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_LT(wakes, 50);
+  EXPECT_EQ(connections.count(), 0);
+  send(client.get(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_TRUE(read(client.get()).ends_with("yes"));
 }
 
 TEST(Files, TheLimitIsRaised) {
