@@ -7,19 +7,27 @@
 #include <atomic>
 #include <cerrno>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "token_bucket.h"
+
 namespace server::log {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr double kWarningsPerSecond = 5, kBurstSeconds = 4;
+
 std::atomic<Style> style = Style::kText;
 std::mutex writing;
+// With the mutex.
+TokenBucket warnings(kWarningsPerSecond, kBurstSeconds);
+int64_t left_out = 0;
 
 Json to_json(const Value& value) {
   if (const auto* number = std::get_if<double>(&value)) {
@@ -64,7 +72,43 @@ std::string timestamp(const char* format) {
   return text.get();
 }
 
+void put(const std::string& text) {
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t count = ::write(STDERR_FILENO, text.data() + done, text.size() - done);
+    if (count <= 0 && errno != EINTR) return;
+    if (count > 0) done += static_cast<size_t>(count);
+  }
+}
+
+std::string field(const char* name, const GLogField* fields, gsize count) {
+  for (const GLogField* one = fields; one != fields + count; ++one) {
+    if (strcmp(one->key, name) != 0) continue;
+    const auto* value = static_cast<const char*>(one->value);
+    return one->length < 0 ? std::string(value) : std::string(value, static_cast<size_t>(one->length));
+  }
+  return "";
+}
+
+GLogWriterOutput write_glibs(GLogLevelFlags level, const GLogField* fields, gsize count, gpointer fatal) {
+  const std::string domain = field("GLIB_DOMAIN", fields, count);
+  if (g_log_writer_default_would_drop(level, domain.c_str())) return G_LOG_WRITER_HANDLED;
+  const bool last = level & GPOINTER_TO_INT(fatal), bad = level & (G_LOG_LEVEL_CRITICAL | G_LOG_LEVEL_WARNING);
+  write(last  ? Level::kError
+        : bad ? Level::kWarning
+              : Level::kInfo,
+        "library", {{"text", field("MESSAGE", fields, count)}, {"domain", domain}});
+  if (last) std::abort();
+  return G_LOG_WRITER_HANDLED;
+}
+
 }  // namespace
+
+void take_glibs() {
+  // What G_DEBUG and --gst-fatal-warnings have made fatal can only be asked for by changing it.
+  const GLogLevelFlags fatal = g_log_set_always_fatal(G_LOG_LEVEL_ERROR);
+  g_log_set_always_fatal(fatal);
+  g_log_set_writer_func(write_glibs, GINT_TO_POINTER(fatal), nullptr);
+}
 
 void set_style(Style wanted) { style = wanted; }
 
@@ -89,13 +133,14 @@ std::string line(Style wanted, Level level, const char* event, std::initializer_
 }
 
 void write(Level level, const char* event, std::initializer_list<Field> fields) {
-  const std::string text = line(style, level, event, fields);
   const std::lock_guard<std::mutex> lock(writing);
-  for (size_t done = 0; done < text.size();) {
-    const ssize_t count = ::write(STDERR_FILENO, text.data() + done, text.size() - done);
-    if (count <= 0 && errno != EINTR) return;
-    if (count > 0) done += static_cast<size_t>(count);
+  if (level == Level::kWarning && !warnings.take(1, static_cast<double>(g_get_monotonic_time()) / G_USEC_PER_SEC)) {
+    ++left_out;
+    return;
   }
+  if (left_out > 0)
+    put(line(style, Level::kWarning, "left-out", {{"text", "more warnings"}, {"lines", std::exchange(left_out, 0)}}));
+  put(line(style, level, event, fields));
 }
 
 }  // namespace server::log

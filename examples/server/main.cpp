@@ -142,6 +142,7 @@ int main(int argc, char** argv) {
   const auto options = server::parse_options(argc, argv);
   if (!options) return 2;
   server::log::set_style(options->log_style);
+  server::log::take_glibs();
   std::signal(SIGPIPE, SIG_IGN);
   return Program(*options).run() ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -110,6 +110,7 @@ bool take_seed(const Text& text, std::optional<int64_t>* seed) {
 
 bool take_numbers(const Numbers& raw, Options* options) {
   constexpr double kYear = 366.0 * 24 * 3600;
+  constexpr double kDay = 24 * 3600;
   constexpr double kGigabyte = 1 << 30;
   SessionLimits& limits = options->limits;
   Sampling& sampling = options->sampling;
@@ -123,7 +124,7 @@ bool take_numbers(const Numbers& raw, Options* options) {
          take_number(raw.max_lag, "--max-lag", 0.16, 60, &limits.max_lag_seconds) &&
          take_number(raw.idle, "--idle", 0, kYear, &limits.idle_seconds) &&
          take_number(raw.session_limit, "--session-limit", 0, kYear, &limits.session_seconds) &&
-         take_number(raw.drain, "--drain", 0, kYear, &options->drain_seconds) &&
+         take_number(raw.drain, "--drain", 0, kDay, &options->drain_seconds) &&
          take_number(raw.max_message, "--max-message", 1024, kGigabyte, &options->message_bytes) &&
          take_number(raw.messages_per_second, "--messages-per-second", 1, 1e6, &limits.messages_per_second) &&
          take_number(raw.bytes_per_second, "--bytes-per-second", 1000, kGigabyte, &limits.bytes_per_second) &&

@@ -12,14 +12,15 @@ class TokenBucket {
   TokenBucket(double per_second, double burst_seconds)
       : per_second_(per_second), most_(per_second * burst_seconds), level_(most_) {}
 
-  /// False when that would be too much. `now` in seconds, never less than before.
+  /// False when that would be too much, and then it does not count. `now` in seconds, never less than before.
   bool take(double amount, double now) {
     if (per_second_ <= 0) return true;
     if (begun_) level_ = std::min(level_ + (now - last_) * per_second_, most_);
     begun_ = true;
     last_ = now;
+    if (level_ < amount) return false;
     level_ -= amount;
-    return level_ >= 0;
+    return true;
   }
 
  private:

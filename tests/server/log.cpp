@@ -2,9 +2,13 @@
 // One line for each event, whatever is in it.
 #include "log.h"
 
+#include <glib.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <vector>
 
 using server::log::Level;
 using server::log::Style;
@@ -81,6 +85,67 @@ TEST(Log, JsonHasTypes) {
   EXPECT_EQ(event["level"], "error");
   EXPECT_EQ(event["event"], "session-end");
   EXPECT_EQ(event["time"].get<std::string>().size(), std::string("2024-01-01T00:00:00.000Z").size());
+}
+
+/// What `deed` writes, as JSON.
+std::vector<Json> written(const std::function<void()>& deed) {
+  testing::internal::CaptureStderr();
+  server::log::set_style(Style::kJson);
+  deed();
+  server::log::set_style(Style::kText);
+  std::istringstream lines(testing::internal::GetCapturedStderr());
+  std::vector<Json> events;
+  for (std::string one; std::getline(lines, one);) events.push_back(Json::parse(one));
+  return events;
+}
+
+TEST(Log, LibrariesWriteLinesOfIt) {
+  const auto events = written([] {
+    server::log::take_glibs();
+    g_log("Somebody", G_LOG_LEVEL_WARNING, "two\nlines");
+    g_log("Somebody", G_LOG_LEVEL_DEBUG, "nobody asked");
+    g_log_structured(nullptr, G_LOG_LEVEL_MESSAGE, "MESSAGE", "%s", "told");
+  });
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[0]["event"], "library");
+  EXPECT_EQ(events[0]["level"], "warning");
+  EXPECT_NE(events[0]["text"].get<std::string>().find("two\nlines"), std::string::npos);
+  EXPECT_EQ(events[0]["domain"], "Somebody");
+  EXPECT_EQ(events[1]["level"], "info");
+  EXPECT_EQ(events[1]["text"], "told");
+}
+
+TEST(LogDeathTest, WhatIsFatalStaysFatal) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  for (const bool structured : {false, true}) {
+    const auto warn = [structured] {
+      g_log_set_always_fatal(G_LOG_LEVEL_WARNING);
+      server::log::take_glibs();
+      if (structured) g_log_structured("Somebody", G_LOG_LEVEL_WARNING, "MESSAGE", "%s", "the last word");
+      g_log("Somebody", G_LOG_LEVEL_WARNING, "the last word");
+    };
+    EXPECT_DEATH(warn(), "library: the last word");
+  }
+}
+
+TEST(Log, WarningsHaveTheirMeasure) {
+  constexpr int kMany = 1000;
+  const auto events = written([] {
+    for (int i = 0; i < kMany; ++i) server::log::write(Level::kWarning, "refused", {{"number", int64_t{i}}});
+    server::log::write(Level::kInfo, "session-end");
+    server::log::write(Level::kInfo, "session-end");
+  });
+  ASSERT_GE(events.size(), 4u);
+  EXPECT_LT(events.size(), 100u);
+  const Json& left_out = events[events.size() - 3];
+  EXPECT_EQ(left_out["event"], "left-out");
+  int64_t lines = 0, told = 0;
+  for (const Json& one : events) {
+    if (one["event"] == "left-out") lines += one["lines"].get<int64_t>();
+    told += one["event"] == "refused";
+  }
+  EXPECT_GE(told, 1);
+  EXPECT_EQ(told + lines, kMany);
 }
 
 }  // namespace

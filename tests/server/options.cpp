@@ -126,6 +126,7 @@ TEST(Options, WrongOnesAreNamed) {
       {{"--seed", "9223372036854775808"}, "--seed"},
       {{"--max-lag", "0"}, "--max-lag"},
       {{"--idle", "1e99"}, "--idle"},
+      {{"--drain", "5000000"}, "--drain"},
       {{"--log", "xml"}, "\"xml\""},
       {{"--static", "/no/such/folder"}, "/no/such/folder"},
       {{"--condition", "=x"}, "\"=x\""},
