@@ -36,22 +36,24 @@ void Clients::add(SoupWebsocketConnection* socket, const std::string& address, c
                     metrics_, [this](Session* session, const std::string& reason) { on_ended(session, reason); });
   Session* session = made.get();
   clients_[session] = {std::move(made), g_get_monotonic_time()};
-  if (stopping_) return session->end(wire::Close::kGoingAway, kStopping, "stopping");
-  if (settings) return admit(session);
-  ++metrics_->refusals["query"];
-  log::write(Level::kWarning, "refused", {{"text", problem}, {"reason", "query"}, {"address", address}});
-  session->end(wire::Close::kPolicy, problem, "query");
+  if (stopping_) return refuse(session, wire::Close::kGoingAway, kStopping, "stopping");
+  if (!settings) return refuse(session, wire::Close::kPolicy, problem, "query");
+  admit(session);
+}
+
+void Clients::refuse(Session* session, wire::Close code, const std::string& sentence, const char* reason) {
+  ++metrics_->refusals[reason];
+  log::write(Level::kWarning, "refused",
+             {{"text", sentence}, {"reason", reason}, {"address", session->peer().address}});
+  session->end(code, sentence, reason);
 }
 
 void Clients::admit(Session* session) {
   const Session::Peer& peer = session->peer();
   const Admission::Answer answer = admission_->ask(session);
-  if (answer == Admission::Answer::kRefuse) {
-    ++metrics_->refusals["full"];
-    log::write(Level::kWarning, "refused", {{"reason", "full"}, {"address", peer.address}});
-    session->end(wire::Close::kTryLater, "All places are taken, and so is the queue: try again later.", "full");
-    return;
-  }
+  if (answer == Admission::Answer::kRefuse)
+    return refuse(session, wire::Close::kTryLater, "All places are taken, and so is the queue: try again later.",
+                  "full");
   clients_[session].taken = true;
   count();
   if (answer == Admission::Answer::kBegin) return begin(session);
@@ -69,20 +71,17 @@ void Clients::begin(Session* session) {
 // A place is free when its pipeline has stopped: until then the model may have no room for another. Who has only waited
 // holds none.
 void Clients::on_ended(Session* session, const std::string& reason) {
-  const auto at = clients_.find(session);
-  if (at == clients_.end()) return;
-  // Its address stays its own until it has left.
-  const auto client = std::make_shared<Client>(std::move(at->second));
-  clients_.erase(at);
-  if (client->taken) {
-    log_end(*client, reason);
+  auto client = clients_.extract(session);
+  if (client.mapped().taken) {
+    log_end(client.mapped(), reason);
     if (admission_->waits(session)) {
       leave(session);
     } else {
       admission_->end(session);
       count();
-      reaper::after([this, alive = std::weak_ptr(alive_), client] {
-        if (alive.lock()) leave(client->session.get());
+      leaving_.insert(std::move(client));
+      reaper::after([this, alive = std::weak_ptr(alive_), session] {
+        if (alive.lock()) leave(session);
       });
     }
   }
@@ -92,6 +91,7 @@ void Clients::on_ended(Session* session, const std::string& reason) {
 void Clients::leave(Session* session) {
   const size_t waited = admission_->waiting().size();
   Session* next = admission_->leave(session);
+  leaving_.erase(session);  // not sooner: its address is its name
   count();
   if (stopping_) return;
   if (next) begin(next);

@@ -43,6 +43,7 @@ class Clients {
     int64_t came;
     bool taken = false;  ///< By the admission.
   };
+  void refuse(Session* session, wire::Close code, const std::string& sentence, const char* reason);
   void admit(Session* session);
   void begin(Session* session);
   void on_ended(Session* session, const std::string& reason);
@@ -60,6 +61,7 @@ class Clients {
   ModelFacts facts_;
   std::optional<Admission> admission_;
   std::map<Session*, Client> clients_;
+  std::map<Session*, Client> leaving_;  // have ended, and hold a place until their pipelines have stopped
   uint64_t last_id_ = 0;
   bool stopping_ = false, ending_ = false;
   guint timer_ = 0;

@@ -4,6 +4,7 @@
 #include <libsoup/soup.h>
 
 #include <algorithm>
+#include <future>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -288,6 +289,23 @@ TEST_F(Http, StoppingGivesTimeToWhoTalksAndNoneToWhoWaits) {
   test::run_until([&] { return stopped; });
   test::run_until([&] { return talking->closed; });
   EXPECT_EQ(soup_websocket_connection_get_close_code(talking->socket.get()), 1001);
+}
+
+// Whoever has ended holds a place until its pipeline has stopped.
+TEST_F(Http, TheServerGoesBeforeAPipelineHasStopped) {
+  start(1);
+  Client* client = talk();
+  test::run_until([&] { return client->has(wire::Kind::kHandshake); });
+  std::promise<void> stopped;
+  server::reaper::run([&] { stopped.get_future().wait(); });
+  soup_websocket_connection_close(client->socket.get(), 1000, nullptr);
+  test::run_until([&] { return Json::parse(ask("/health").body)["sessions"]["talking"] == 0; });
+  talk();
+  EXPECT_EQ(Json::parse(ask("/health").body)["sessions"]["waiting"], 1);
+  http.reset();
+  stopped.set_value();
+  server::reaper::wait();
+  test::run_for(0.05);
 }
 
 TEST_F(Http, TheLastOneOutEndsTheStop) {
