@@ -30,7 +30,6 @@ class Admission {
   bool full() const { return taken() >= places_ && waiting_.size() >= static_cast<size_t>(queue_) + ended_.size(); }
   int talking() const { return static_cast<int>(talking_.size()); }
   int places() const { return places_; }
-  int queue() const { return queue_; }
 
  private:
   int taken() const { return static_cast<int>(talking_.size() + ended_.size()); }

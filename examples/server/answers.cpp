@@ -10,7 +10,7 @@ namespace server {
 std::optional<Answers::Answer> Answers::next() {
   if (packet_samples_ > 0 && told_samples_ < wire::kFrameSamples) {
     if (packets_.empty()) return std::nullopt;
-    Audio audio{std::move(packets_.front()), packet_samples_, frame_};
+    Audio audio{std::move(packets_.front()), packet_samples_};
     packets_.pop_front();
     told_samples_ += packet_samples_;
     return audio;
@@ -20,7 +20,7 @@ std::optional<Answers::Answer> Answers::next() {
     std::string text = std::move(texts_.front());
     texts_.pop_front();
     told_text_ = true;
-    if (!text.empty()) return Text{std::move(text), frame_};
+    if (!text.empty()) return Text{std::move(text)};
   }
   told_text_ = false;
   told_samples_ = 0;

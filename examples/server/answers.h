@@ -17,11 +17,9 @@ class Answers {
   struct Audio {
     Buffer packet;
     int samples;
-    uint64_t frame;
   };
   struct Text {
     std::string text;  ///< Never empty.
-    uint64_t frame;
   };
   struct End {
     uint64_t frame;

@@ -22,7 +22,6 @@ constexpr double kRoom = 0.7;           // what of the machine is given away
 constexpr double kRoundSeconds = 0.25;  // of measuring
 constexpr int kLeastFrames = 2;         // of each conversation in a round
 constexpr int kMostRoundSeconds = 20;
-constexpr double kFrameSeconds = 0.08;
 
 /// Two seconds of noise, as clients would send it.
 std::vector<wire::Bytes> noise() {
@@ -105,8 +104,6 @@ class Probe : public CapacityProbe {
     auto talk = std::make_unique<Talk>();
     Talk* raw = talk.get();
     Conversation::Events events;
-    events.audio = [](wire::Bytes, int, GstClockTime) {};
-    events.text = [](std::string, GstClockTime) {};
     events.frame = [this, raw](double) { on_frame(raw); };
     events.failed = [this](std::string sentence, std::string detail) {
       problem_ = sentence + (detail.empty() ? "" : ": " + detail);

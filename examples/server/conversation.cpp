@@ -14,7 +14,6 @@ namespace {
 constexpr int64_t kFrame = wire::kFrameSamples;
 /// Frames in the model's elements: one is encoded while another is stepped, and the next is there.
 constexpr int64_t kFramesUnderWay = 3;
-constexpr GstClockTime kFrameTime = 80 * GST_MSECOND;
 
 /// Short enough to be read out and to be exact in every JSON reader.
 int64_t draw_seed() {
@@ -25,6 +24,12 @@ int64_t draw_seed() {
 int packet_samples(const Settings& settings) {
   if (!settings.audio) return 0;
   return settings.encoding == Encoding::kOpus ? kOpusSamples : wire::kFrameSamples;
+}
+
+/// With a copy of the function: what it does may destroy the conversation, which has it.
+template <typename Event, typename... Parts>
+void call(Event event, Parts... parts) {
+  if (event) event(std::move(parts)...);
 }
 
 class PipelineConversation : public Conversation {
@@ -75,8 +80,6 @@ class PipelineConversation : public Conversation {
 bool PipelineConversation::start(std::string* problem) {
   Settings settings = settings_;
   settings.sampling.seed = seed_;
-  answers_ = Answers(packet_samples(settings_));
-  answered_ = 0;
   pipeline_ = TalkPipeline::make(model_, settings, mailbox_, ++run_, problem);
   return pipeline_ != nullptr;
 }
@@ -102,6 +105,7 @@ void PipelineConversation::stop() {
   heard_before_ += static_cast<uint64_t>(heard_frames());
   undecodable_before_ += pipeline_->hearing().undecodable();
   answered_before_ += std::exchange(answered_, 0);
+  answers_ = Answers(packet_samples(settings_));
   pipeline_.reset();
 }
 
@@ -138,8 +142,7 @@ void PipelineConversation::read(Mail mail) {
   if (!pipeline_ || mail.run != run_) return;
   switch (mail.kind) {
     case Mail::Kind::kLoaded:
-      pipeline_->count_loaded();
-      if (pipeline_->playing() && !pipeline_->speaks()) answers_ = Answers(0);
+      if (pipeline_->note_loaded(mail.text) && !pipeline_->speaks()) answers_ = Answers(0);
       break;
     case Mail::Kind::kAudio:
       answers_.add_audio(std::move(mail.buffer));
@@ -160,7 +163,7 @@ void PipelineConversation::fail(std::string sentence, std::string detail) {
   failed_ = true;
   queue_.clear();
   stop();
-  if (events_.failed) events_.failed(std::move(sentence), std::move(detail));
+  call(events_.failed, std::move(sentence), std::move(detail));
 }
 
 void PipelineConversation::tell_answers() {
@@ -177,15 +180,14 @@ void PipelineConversation::tell(Answers::Answer answer) {
     if (!events_.audio || !gst_buffer_map(audio->packet.get(), &map, GST_MAP_READ)) return;
     wire::Bytes bytes(map.data, map.data + map.size);
     gst_buffer_unmap(audio->packet.get(), &map);
-    events_.audio(std::move(bytes), audio->samples, audio->frame * kFrameTime);
+    call(events_.audio, std::move(bytes), audio->samples);
   } else if (auto* text = std::get_if<Answers::Text>(&answer)) {
-    if (settings_.text && events_.text) events_.text(std::move(text->text), text->frame * kFrameTime);
+    if (settings_.text) call(events_.text, std::move(text->text));
   } else {
     ++answered_;
     const uint64_t heard = std::get<Answers::End>(answer).frame + static_cast<uint64_t>(pipeline_->answer_delay());
     const auto arrival = pipeline_->hearing().arrival(heard);
-    if (!events_.frame) return;
-    events_.frame(arrival ? static_cast<double>(g_get_monotonic_time() - *arrival) / G_USEC_PER_SEC : 0);
+    call(events_.frame, arrival ? static_cast<double>(g_get_monotonic_time() - *arrival) / G_USEC_PER_SEC : 0.0);
   }
 }
 

@@ -14,6 +14,8 @@
 
 namespace server {
 
+constexpr double kFrameSeconds = static_cast<double>(wire::kFrameSamples) / wire::kSampleRate;
+
 struct ConversationStats {
   uint64_t frames_in = 0;       ///< Frames that the model has heard.
   uint64_t frames_out = 0;      ///< Frames that came out.
@@ -33,14 +35,15 @@ struct ModelFacts {
 
 /// Not thread-safe: all calls come from one thread, which runs the default GMainContext, and all events are told there.
 /// A conversation owns its pipeline; destroying it in any state stops it, drops what is under way, and no event comes
-/// after that. Making one while the model is loaded elsewhere in the process shares the weights.
+/// after that; an event may destroy it, or call anything else of it. Making one while the model is loaded elsewhere in
+/// the process shares the weights.
 class Conversation {
  public:
   struct Events {
-    /// One packet of Opus (40 ms), or samples of one frame (PCM). `pts`: of its frame, see `frame_seconds`.
-    std::function<void(wire::Bytes packet, int samples, GstClockTime pts)> audio;
+    /// One packet of Opus (40 ms), or samples of one frame (PCM).
+    std::function<void(wire::Bytes packet, int samples)> audio;
     /// A piece of text. It comes after the audio of its frame.
-    std::function<void(std::string text, GstClockTime pts)> text;
+    std::function<void(std::string text)> text;
     /// An answer is complete (its audio and text were told). `delay_seconds`: since the last sound of its frame was
     /// pushed.
     std::function<void(double delay_seconds)> frame;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <set>
 #include <utility>
 
 #include "conversation.h"
@@ -7,8 +8,6 @@
 
 namespace server {
 namespace {
-
-constexpr int kElements = 3;
 
 /// Elements in READY hold their model; this pipeline never goes beyond.
 class LoadedPipeline : public LoadedModel {
@@ -41,7 +40,7 @@ class LoadedPipeline : public LoadedModel {
   Progress progress_;
   Done done_;
   guint watch_ = 0;
-  int loaded_ = 0;
+  std::set<std::string> awaited_ = {kEncoder, kLm, kDecoder};
 };
 
 gboolean LoadedPipeline::on_message(GstBus*, GstMessage* message, gpointer user) {
@@ -62,7 +61,8 @@ void LoadedPipeline::on_progress(GstMessage* message) {
   gst_message_parse_progress(message, &type, &raw_code, &raw_text);
   const app::Text code(raw_code), text(raw_text);
   if (progress_ && text) progress_(text.get());
-  if (type != GST_PROGRESS_TYPE_COMPLETE || ++loaded_ < kElements) return;
+  if (type != GST_PROGRESS_TYPE_COMPLETE || awaited_.erase(GST_MESSAGE_SRC_NAME(message)) == 0 || !awaited_.empty())
+    return;
   const ModelFacts known = facts();
   finish(&known, "");
 }

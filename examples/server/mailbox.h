@@ -20,7 +20,7 @@ struct Mail {
   enum class Kind {
     kAudio,    ///< `buffer`: a packet, or samples.
     kText,     ///< One for each frame; `text` is empty where the model writes nothing.
-    kLoaded,   ///< One of the elements has its model.
+    kLoaded,   ///< An element has its model; `text` is its name.
     kHungry,   ///< The pipeline takes more.
     kError,    ///< `text` for people, `detail` for the log.
     kStopped,  ///< Nothing of this run comes after it.

@@ -21,6 +21,8 @@ class Outbox {
   wire::Bytes pop();
 
   bool empty() const { return entries_.empty(); }
+  /// There is more than the bound, and all of it has to be kept.
+  bool full() const { return bytes_ > most_bytes_; }
   size_t bytes() const { return bytes_; }
   uint64_t dropped() const { return dropped_; }  ///< Messages.
 

@@ -10,6 +10,7 @@
 #include "metrics.h"
 #include "session_metadata.h"
 #include "token_bucket.h"
+#include "voice.h"
 #include "web_socket.h"
 
 namespace server {
@@ -21,7 +22,6 @@ using Keep = Outbox::Keep;
 
 constexpr double kBurstSeconds = 10;
 constexpr double kPingSeconds = 3;
-constexpr double kFrameSeconds = 0.08;
 
 /// What the client says, as packets for a conversation.
 class Ear {
@@ -58,33 +58,6 @@ class Ear {
   wire::Bytes rest_;
 };
 
-/// What the model says, as messages of one frame.
-class Voice {
- public:
-  explicit Voice(Encoding encoding) : encoding_(encoding) {}
-
-  /// The message, when this packet completes one.
-  std::optional<wire::Bytes> add(wire::View packet, int samples) {
-    if (encoding_ == Encoding::kPcm) return wire::make(Kind::kAudio, packet);
-    if (message_.empty()) message_ = wire::make(Kind::kAudio);
-    writer_.append(packet, samples, &message_);
-    samples_ += samples;
-    if (samples_ < wire::kFrameSamples) return std::nullopt;
-    return forget();
-  }
-  /// What is begun is not completed any more.
-  wire::Bytes forget() {
-    samples_ = 0;
-    return std::exchange(message_, {});
-  }
-
- private:
-  const Encoding encoding_;
-  wire::OggOpusWriter writer_;
-  wire::Bytes message_;
-  int samples_ = 0;
-};
-
 class SocketSession : public Session {
  public:
   SocketSession(SoupWebsocketConnection* socket, Peer peer, Settings settings, const SessionLimits& limits,
@@ -105,7 +78,7 @@ class SocketSession : public Session {
   void on_message(wire::View message);
   void on_sound(wire::View sound);
   void on_control(wire::View control);
-  void on_voice(wire::View packet, int samples);
+  void on_voice(wire::Bytes packet, int samples);
   void on_frame(double delay);
   void on_failure(const std::string& sentence, const std::string& detail);
   void on_closed(const std::string& reason);
@@ -174,8 +147,8 @@ WebSocket::Events SocketSession::socket_events() {
 }
 
 Conversation::Events SocketSession::conversation_events() {
-  return {.audio = [this](wire::Bytes packet, int samples, GstClockTime) { on_voice(packet, samples); },
-          .text = [this](std::string text, GstClockTime) { send(Kind::kText, text, Keep::kAlways); },
+  return {.audio = [this](wire::Bytes packet, int samples) { on_voice(std::move(packet), samples); },
+          .text = [this](const std::string& text) { send(Kind::kText, text, Keep::kAlways); },
           .frame = [this](double delay) { on_frame(delay); },
           .failed = [this](std::string sentence, std::string detail) { on_failure(sentence, detail); }};
 }
@@ -246,8 +219,8 @@ void SocketSession::on_control(wire::View control) {
   send_metadata();
 }
 
-void SocketSession::on_voice(wire::View packet, int samples) {
-  auto message = voice_.add(packet, samples);
+void SocketSession::on_voice(wire::Bytes packet, int samples) {
+  auto message = voice_.add(std::move(packet), samples);
   if (!message) return;
   // Without the stream's head, nothing that follows could be decoded.
   socket_.send(std::move(*message), std::exchange(voiced_, true) ? Keep::kIfRoom : Keep::kAlways);

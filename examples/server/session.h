@@ -21,7 +21,7 @@ struct SessionLimits {
   double idle_seconds = 60;    ///< Without any message from the client; 0: for ever.
   double session_seconds = 0;  ///< Of conversation; 0: for ever.
   double messages_per_second = 200, bytes_per_second = 128 * 1024;  ///< Averages; bursts of ten seconds are taken.
-  size_t unsent_bytes = 512 * 1024;  ///< To a client that reads slowly: the oldest audio beyond that is dropped.
+  size_t unsent_bytes = 512 * 1024;  ///< Of a slow reader; beyond that, sound is dropped, then the client.
   double stuck_seconds = 15;         ///< A client that takes nothing for so long is given up.
 };
 

@@ -119,7 +119,8 @@ GstBusSyncReply TalkPipeline::Streams::on_message(GstBus*, GstMessage* message, 
   if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_PROGRESS) {
     GstProgressType type;
     gst_message_parse_progress(message, &type, nullptr, nullptr);
-    if (type == GST_PROGRESS_TYPE_COMPLETE) self->post({.kind = Mail::Kind::kLoaded});
+    if (type == GST_PROGRESS_TYPE_COMPLETE)
+      self->post({.kind = Mail::Kind::kLoaded, .text = GST_MESSAGE_SRC_NAME(message)});
   }
   gst_message_unref(message);
   return GST_BUS_DROP;
@@ -181,7 +182,8 @@ std::unique_ptr<TalkPipeline> TalkPipeline::make(const Model& model, const Setti
   streams->connect();
   auto self = std::unique_ptr<TalkPipeline>(new TalkPipeline(streams));
   self->speaks_ = settings.audio;
-  self->loading_ = settings.audio ? 3 : 2;
+  self->awaited_ = {kEncoder, kLm};
+  if (settings.audio) self->awaited_.insert(kDecoder);
   // A failure is mailed.
   gst_element_set_state(streams->pipeline.get(), GST_STATE_READY);
   return self;
@@ -194,8 +196,10 @@ TalkPipeline::~TalkPipeline() {
   });
 }
 
-void TalkPipeline::count_loaded() {
-  if (--loading_ == 0) begin();
+bool TalkPipeline::note_loaded(const std::string& element) {
+  if (awaited_.erase(element) == 0 || !awaited_.empty()) return false;
+  begin();
+  return true;
 }
 
 void TalkPipeline::begin() {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "hearing.h"
@@ -24,9 +25,9 @@ class TalkPipeline {
   /// Returns at once. When the pipeline has stopped, which can take as long as a step of the model, it mails kStopped.
   ~TalkPipeline();
 
-  /// To be called for each kLoaded.
-  void count_loaded();
-  bool playing() const { return loading_ == 0; }
+  /// To be called for each kLoaded, with its text. True when it plays from now on.
+  bool note_loaded(const std::string& element);
+  bool playing() const { return awaited_.empty(); }
   bool speaks() const { return speaks_; }
   /// Frames by which the model's answer to a frame comes later.
   int answer_delay() const { return answer_delay_; }
@@ -44,7 +45,8 @@ class TalkPipeline {
   void begin();
 
   std::shared_ptr<Streams> streams_;
-  int loading_ = 0, answer_delay_ = 0;
+  std::set<std::string> awaited_;  // elements whose models are being loaded
+  int answer_delay_ = 0;
   bool speaks_ = false;
   uint64_t fed_ = 0;
 };

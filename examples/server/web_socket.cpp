@@ -68,6 +68,7 @@ void WebSocket::send(wire::Bytes message, Outbox::Keep keep) {
   outbox_.push(std::move(message), keep);
   last_sent_ = now();
   pump();
+  if (outbox_.full()) give_up("slow");
 }
 
 void WebSocket::close(wire::Close code) {
@@ -182,13 +183,13 @@ void WebSocket::on_closed(SoupWebsocketConnection* socket, gpointer user) {
   self->tell_closed(self->fault_);
 }
 
-void WebSocket::tell_closed(const std::string& reason) {
+void WebSocket::tell_closed(std::string reason) {
   closing_ = true;
+  if (time_out_ != 0) g_source_remove(std::exchange(time_out_, 0));
   g_signal_handlers_disconnect_by_data(socket_, this);
   stop_waiting();
-  const std::string word = reason;
   const auto closed = events_.closed;
-  closed(word);
+  closed(reason);
 }
 
 }  // namespace server

@@ -29,6 +29,7 @@ class WebSocket {
   WebSocket(const WebSocket&) = delete;
   WebSocket& operator=(const WebSocket&) = delete;
 
+  /// Gives up a peer for whom more has to be kept than may wait.
   void send(wire::Bytes message, Outbox::Keep keep);
   /// Sends what is waiting, then the code. A peer that takes or answers nothing for some seconds is given up.
   void close(wire::Close code);
@@ -59,7 +60,7 @@ class WebSocket {
   void send_code();
   bool write_code(uint16_t code);
   void stop_waiting();
-  void tell_closed(const std::string& reason);
+  void tell_closed(std::string reason);
 
   SoupWebsocketConnection* socket_;
   GPollableOutputStream* stream_;

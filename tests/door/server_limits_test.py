@@ -350,9 +350,12 @@ async def one_conversation_fails():
 
 
 async def conversations_that_cannot_begin():
-    for knob in ("SESSION_FAIL", "OPEN_FAIL"):
-        with talk.Server("--sessions", "2", wait=False) as server:
-            server.wait_listening()
+    with talk.Server("--sessions", "2", MOSHI_FAKE_SESSION_FAIL="5") as server:
+        async with talk.Talk(server, "audio=pcm") as client:
+            with contextlib.suppress(talk.Closed):
+                await client.handshake()
+            code, sentence = await client.closed()
+            assert code == Close.FAILED and sentence, (code, sentence)
     with talk.Server("--sessions", "2", MOSHI_FAKE_SESSIONS_MAX="3") as server:  # one for each element
         async with talk.Talk(server, "audio=pcm") as first, talk.Talk(server, "audio=pcm") as second:
             await first.handshake()

@@ -7,6 +7,7 @@
 #include "outbox.h"
 #include "packet_queue.h"
 #include "token_bucket.h"
+#include "voice.h"
 
 namespace {
 
@@ -90,6 +91,35 @@ TEST(OutboxTest, WhatMustStayStaysBeyondTheBound) {
   outbox.push(message(3), Outbox::Keep::kIfRoom);
   EXPECT_EQ(outbox.bytes(), 30u);
   EXPECT_EQ(outbox.dropped(), 1u);
+  EXPECT_TRUE(outbox.full());
+  outbox.pop();
+  outbox.pop();
+  EXPECT_FALSE(outbox.full());
+}
+
+TEST(VoiceTest, AMessageIsAFrame) {
+  server::Voice voice(server::Encoding::kOpus);
+  const wire::Bytes one = {0x48, 1}, two = {0x48, 2};
+  EXPECT_FALSE(voice.add(one, 960));
+  EXPECT_TRUE(voice.add(two, 960));
+  server::Voice samples(server::Encoding::kPcm);
+  EXPECT_EQ(samples.add(one, 1920), (wire::Bytes{1, 0x48, 1}));
+}
+
+TEST(VoiceTest, WhatIsForgottenTakesNoHeadWithIt) {
+  server::Voice voice(server::Encoding::kOpus);
+  const wire::Bytes forgotten = {0x48, 1}, told = {0x48, 2};
+  voice.add(forgotten, 960);
+  voice.forget();
+  EXPECT_FALSE(voice.add(told, 960));
+  const auto message = voice.add(told, 960);
+  ASSERT_TRUE(message);
+  wire::OggOpusReader reader;
+  std::vector<wire::Bytes> packets;
+  reader.append(wire::parse(*message)->payload,
+                [&](wire::View packet, int) { packets.emplace_back(packet.begin(), packet.end()); });
+  EXPECT_EQ(packets, (std::vector<wire::Bytes>{told, told}));
+  EXPECT_EQ(reader.bad(), 0u);
 }
 
 TEST(TokenBucketTest, BurstsAreTakenAndRatesAreNot) {
@@ -98,6 +128,8 @@ TEST(TokenBucketTest, BurstsAreTakenAndRatesAreNot) {
   EXPECT_FALSE(bucket.take(1, 5));
   EXPECT_TRUE(bucket.take(1, 5.25));
   EXPECT_FALSE(bucket.take(21, 1000)) << "no more than the burst is saved up";
+  for (int i = 0; i < 100; ++i) bucket.take(21, 1000);
+  EXPECT_TRUE(bucket.take(20, 1000)) << "what is too much does not count";
   server::TokenBucket none(0, 10);
   EXPECT_TRUE(none.take(1e12, 0));
 }

@@ -56,7 +56,8 @@ class SessionTest : public testing::Test {
     self->session_ = Session::make(socket, {"1", "here"}, self->settings_, self->limits_, &self->metrics_,
                                    [self](Session*, const std::string& reason) {
                                      self->reason_ = reason;
-                                     self->session_.reset();
+                                     ++self->ends_;
+                                     if (!self->kept_) self->session_.reset();
                                    });
   }
 
@@ -83,6 +84,8 @@ class SessionTest : public testing::Test {
   server::Metrics metrics_;
   server::ModelFacts facts_;
   std::string reason_;
+  int ends_ = 0;
+  bool kept_ = false;  // beyond its end
   std::unique_ptr<Session> session_;
   std::unique_ptr<Client> client_;
 };
@@ -354,6 +357,16 @@ TEST_F(SessionTest, APeerThatNeverAnswersTheEnd) {
   EXPECT_EQ(reason_, "stop");
 }
 
+// Its time-out was for the peer's answer, which has come.
+TEST_F(SessionTest, TheEndIsToldOnce) {
+  kept_ = true;
+  begin();
+  session_->end(wire::Close::kGoingAway, "Bye.", "stop");
+  ASSERT_TRUE(ended());
+  test::run_for(4.5);
+  EXPECT_EQ(ends_, 1);
+}
+
 // Samples are many bytes: what a reader does not take is dropped, and the process does not grow.
 TEST_F(SessionTest, AReaderThatDoesNotRead) {
   settings_.encoding = server::Encoding::kPcm;
@@ -377,6 +390,19 @@ TEST_F(SessionTest, AReaderThatDoesNotRead) {
   EXPECT_TRUE(over);
   ASSERT_TRUE(ended());
   EXPECT_GT(metrics_.dropped_output, 0u);
+  EXPECT_EQ(reason_, "slow");
+}
+
+// Words are kept, but not for ever: what is said to a client at its own request would fill the memory.
+TEST_F(SessionTest, WordsForAReaderThatDoesNotRead) {
+  limits_.unsent_bytes = 20000;
+  limits_.stuck_seconds = 3600;
+  RawClient client(port_);
+  ASSERT_TRUE(run_until([this] { return session_ != nullptr; }));
+  for (int said = 0; reason_.empty() && said < 1000000; ++said) {
+    session_->wait(1, 1);
+    if (said % 100 == 0) g_main_context_iteration(nullptr, FALSE);
+  }
   EXPECT_EQ(reason_, "slow");
 }
 
