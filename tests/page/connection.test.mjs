@@ -80,10 +80,16 @@ class FakeSocket {
 }
 globalThis.WebSocket = FakeSocket;
 
+/** @type {Set<() => void>} What waits for the network to be back. */
+const online = new Set();
+globalThis.addEventListener = (name, handle) => name === 'online' && online.add(handle);
+globalThis.removeEventListener = (name, handle) => online.delete(handle);
+
 /** @param {() => Promise<object>} [explain] */
 function connect(explain = async () => ({again: true, reason: 'Nobody answers.'})) {
   FakeSocket.all = [];
   clock.timers.clear();
+  online.clear();
   /** @type {unknown[][]} */
   const log = [];
   const names = ['connecting', 'waiting', 'begun', 'audio', 'text', 'facts', 'stats', 'lost', 'ended'];
@@ -192,6 +198,39 @@ test('any message keeps it alive, and pings tell the server that we live', () =>
   }
   assert.deepEqual(log, [['connecting']]);
   assert.ok(socket.sent.length >= 10 && socket.sent.every((message) => message.length === 1 && message[0] === 6));
+  for (const [number, timer] of clock.timers) if (timer.every > 0) clock.timers.delete(number);
+  const count = socket.sent.length;
+  clock.pass(6 * S);
+  socket.tell(6);
+  assert.equal(socket.sent.length, count + 1, 'in a hidden tab, whose clock stands, too');
+});
+
+test('the network is back while reasons are asked for: one connection', async () => {
+  /** @type {((answer: object) => void)[]} */
+  const answers = [];
+  const {connection} = connect(() => new Promise((done) => answers.push(done)));
+  FakeSocket.all[0].drop(1006);
+  for (const back of online) back();
+  FakeSocket.all[1].drop(1006);
+  for (const answer of answers) answer({again: true, reason: 'Nobody answers.'});
+  await settled();
+  clock.pass(5 * S);
+  assert.equal(FakeSocket.all.length, 3);
+  FakeSocket.all[2].open();
+  for (const back of online) back();
+  assert.equal(FakeSocket.all.length, 3);
+  connection.close();
+  assert.deepEqual([clock.timers.size, online.size], [0, 0]);
+});
+
+test('a computer that slept tries once more', () => {
+  const {log} = connect();
+  FakeSocket.all[0].open();
+  FakeSocket.all[0].tell(0);
+  clock.now += 3600 * S;
+  for (const timer of clock.timers.values()) timer.at += 3600 * S;
+  clock.pass(2 * S);
+  assert.deepEqual(log.map(([name]) => name), ['connecting', 'begun', 'lost', 'connecting']);
 });
 
 test('it gives up at last', async () => {

@@ -6,8 +6,8 @@ import {KIND, closeOf, makeMessage, parseMessage, parseMetadata, textOf} from '.
 /**
  * @typedef {object} Times ms
  * @property {number} silence Without any message, the connection is lost.
- * @property {number} ping After so long without sending, a sign of life is sent.
- * @property {number} tick How often the two above are looked at.
+ * @property {number} ping After so long without sending, the next message is answered with a sign of life.
+ * @property {number} tick How often silence is looked for.
  * @property {number[]} waits Before each attempt to connect again; then the last one.
  * @property {number} settled After so long a conversation, the next loss begins with the first wait.
  * @property {number} giveUp After so long without a message, nothing is tried any more.
@@ -59,7 +59,10 @@ export class Connection {
   #retry;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #ticking;
-  #online = () => this.#hurry();
+  /** The network is back: does not wait any longer. */
+  #online = () => {
+    if (!this.#socket) this.#connect();
+  };
 
   /**
    * @param {string} address
@@ -110,6 +113,7 @@ export class Connection {
   }
 
   #connect() {
+    clearTimeout(this.#retry);
     this.#events.connecting();
     if (this.#done) return;
     this.#sentence = '';
@@ -138,6 +142,8 @@ export class Connection {
   /** @param {unknown} data */
   #take(data) {
     this.#lastReceived = this.#lastMessage = performance.now();
+    // here and not by the clock, which browsers let run once a minute in hidden tabs
+    if (this.#lastReceived - this.#lastSent > this.#times.ping) this.#send(KIND.ping);
     const message = parseMessage(data);
     if (!message) return;
     switch (message.kind) {
@@ -182,7 +188,8 @@ export class Connection {
       this.#events.ended(answer.reason, answer.title, answer.advice);
       return;
     }
-    if (performance.now() - this.#lastMessage > this.#times.giveUp) {
+    // not at the first loss: a computer that slept for hours has tried nothing yet
+    if (this.#attempt > 0 && performance.now() - this.#lastMessage > this.#times.giveUp) {
       this.close();
       this.#events.ended('lost', 'The server cannot be reached', answer.reason);
       return;
@@ -191,14 +198,9 @@ export class Connection {
     const wait = waits[Math.min(this.#attempt, waits.length - 1)];
     ++this.#attempt;
     this.#events.lost(answer.reason, this.#attempt, wait);
-    if (!this.#done) this.#retry = setTimeout(() => this.#connect(), wait);
-  }
-
-  /** The network is back: does not wait any longer. */
-  #hurry() {
-    if (this.#done || this.#retry === undefined || this.#socket) return;
-    clearTimeout(this.#retry);
-    this.#connect();
+    if (this.#done) return;
+    clearTimeout(this.#retry); // of another attempt whose reason was asked for, too
+    this.#retry = setTimeout(() => this.#connect(), wait);
   }
 
   #tick() {
@@ -208,8 +210,6 @@ export class Connection {
     if (now - this.#lastReceived > this.#times.silence) {
       this.#leave(1000);
       this.#closed({again: true, reason: 'Nothing was heard of the server any more.'});
-    } else if (now - this.#lastSent > this.#times.ping) {
-      this.#send(KIND.ping);
     }
   }
 
