@@ -46,14 +46,14 @@ TEST(ParrotTest, RepeatsAndSaysWhatItHears) {
   const auto conversation =
       server::Conversation::make({}, settings, 60,
                                  {.audio =
-                                      [&](wire::Bytes sound, int, GstClockTime) {
+                                      [&](wire::Bytes sound, int) {
                                         const auto* pcm = reinterpret_cast<const int16_t*>(sound.data());
                                         double sum = 0;
                                         for (size_t i = 0; i < sound.size() / sizeof(int16_t); ++i)
                                           sum += static_cast<double>(pcm[i]) * pcm[i];
                                         power.push_back(sum / kFrame);
                                       },
-                                  .text = [&](std::string piece, GstClockTime) { text += piece; },
+                                  .text = [&](std::string piece) { text += piece; },
                                   .frame = [&](double) { ++told; },
                                   .failed =
                                       [&](std::string, std::string why) {
