@@ -79,7 +79,6 @@ bool Client::run() {
   say("connecting to " + options_.address.substr(0, options_.address.find('?')));
   connect();
   g_main_loop_run(loop_.get());
-  pump();  // what is left of the microphone is not missed
   if (options_.stats) print_stats();
   return transcript_.finish() && good_;
 }

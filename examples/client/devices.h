@@ -39,8 +39,8 @@ class Devices {
   /// The next packet of kPacketSamples. From the microphone, at most the last second waits.
   std::optional<wire::Bytes> next();
   bool ended() const;
-  /// Packets of the microphone that nobody took in time.
-  uint64_t dropped() const;
+  /// Packets of the microphone that nobody took in time. Takes those that wait.
+  uint64_t dropped();
 
  private:
   Devices(app::Pipeline pipeline, Playout* playout, std::function<void()> ready, Failed failed);

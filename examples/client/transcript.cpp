@@ -36,21 +36,19 @@ bool Transcript::begin() {
 void Transcript::write(std::string_view piece) {
   const std::string text = printable(piece);
   written_ = written_ || !text.empty();
-  for (FILE* file : {stdout, file_.get()}) {
-    if (!file) continue;
-    std::fwrite(text.data(), 1, text.size(), file);
-    std::fflush(file);
-  }
+  put(stdout, text);
+  if (file_) put(file_.get(), text);
+}
+
+void Transcript::put(FILE* file, std::string_view text) {
+  const bool good = std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fflush(file) == 0;
+  if (good || !problem_.empty()) return;
+  problem_ = "cannot write " + (file == stdout ? "the text" : path_) + ": " + std::strerror(errno);
 }
 
 bool Transcript::finish() {
-  if (written_) std::fputc('\n', stdout);
-  bool good = true;
-  for (FILE* file : {stdout, file_.get()}) {
-    if (!file || (std::fflush(file) == 0 && !std::ferror(file))) continue;
-    good = app::fail("cannot write " + (file == stdout ? "the text" : path_) + ": the disk may be full");
-  }
-  return good;
+  if (written_) put(stdout, "\n");
+  return problem_.empty() || app::fail(problem_);
 }
 
 }  // namespace client

@@ -27,7 +27,9 @@ class Transcript {
  private:
   explicit Transcript(std::string path) : path_(std::move(path)) {}
 
-  std::string path_;
+  void put(FILE* file, std::string_view text);
+
+  std::string path_, problem_;
   std::unique_ptr<FILE, int (*)(FILE*)> file_{nullptr, &std::fclose};
   bool written_ = false;
 };

@@ -243,7 +243,9 @@ async def a_full_disk_is_an_error(folder):
     write_tones(folder / "in.wav", *[True] * 60)
     async with Stub() as stub:
         code, _, lines = await run(folder, *from_file(stub.url))
-    assert code == 1 and any("error in file" in line for line in lines), lines
+        assert code == 1 and any("error in file" in line for line in lines), lines
+        full = await run(folder, *from_file(stub.url, "--text", "/dev/full", "--after", "0", output="none"))
+        refused(full, "cannot write /dev/full: No space left")
 
 
 async def a_file_without_its_end_is_an_error(folder):
