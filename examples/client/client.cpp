@@ -13,9 +13,10 @@ namespace {
 using nlohmann::json;
 
 constexpr int kPacketsPerFrame = wire::kFrameSamples / kPacketSamples;
-constexpr int64_t kWindow = 8;          // frames under way: enough for a far server, and less than any lets wait
-constexpr int64_t kTextWindow = 20;     // where answers are told once a second
-constexpr int64_t kMostDelay = 4;       // frames that a model may hold back at the end
+constexpr int64_t kWindow = 8;         // frames under way: enough for a far server, and less than any lets wait
+constexpr int64_t kTextWindow = 20;    // where answers are told once a second
+constexpr int64_t kMostDelay = 4;      // frames that a model may hold back at the end
+constexpr int kFramesPerSecond = 150;  // of a file, on average: moshi-server takes 200 messages and 128 KiB of a client
 constexpr size_t kStalledBytes = 8192;  // that the network has not taken: a second of sound
 constexpr guint kTickMs = 50;
 constexpr guint kFirstBackoffMs = 500, kLongestBackoffMs = 8000;
@@ -25,6 +26,7 @@ constexpr gint64 kStuckAfter = 60 * kSecond;  // without an answer that a server
 constexpr gint64 kLastAnswerAfter = 5 * kSecond;
 constexpr gint64 kLastTextAfter = kSecond / 5;  // it follows the last sound
 constexpr gint64 kSpeakerHolds = kSecond / 5;
+constexpr gint64 kBurst = 10 * kSecond;  // that may be sent at once of what was not sent before
 constexpr size_t kMostDelays = 100000;
 constexpr int kMostDepth = 8;  // of metadata; what is deeper is none that is known
 
@@ -93,6 +95,7 @@ void Client::connect() {
   frame_packets_ = 0;
   window_ = options_.hears() ? kWindow : kTextWindow;
   frames_sent_ = samples_heard_ = frames_told_ = 0;
+  next_frame_at_ = 0;
   sent_at_.clear();
   since_ = last_message_ = last_answer_ = g_get_monotonic_time();
   link_ = std::make_unique<Link>(Link::Target{options_.address, options_.token, options_.insecure},
@@ -329,7 +332,7 @@ void Client::send_live() {
 }
 
 void Client::send_file() {
-  while (!all_sent_ && frames_sent_ - 1 - answered() < window_) {
+  while (!all_sent_ && frames_sent_ - 1 - answered() < window_ && g_get_monotonic_time() >= next_frame_at_) {
     const auto packet = devices_->next();
     if (!packet) {
       // Less than a frame is left: silence that was put behind the file.
@@ -348,6 +351,7 @@ void Client::send_frame() {
   frame_packets_ = 0;
   ++frames_sent_;
   const gint64 now = g_get_monotonic_time();
+  next_frame_at_ = std::max(next_frame_at_, now - kBurst) + kSecond / kFramesPerSecond;
   if (frames_sent_ - 2 - answered() <= 0) last_answer_ = now;  // nothing was owed until now
   sent_at_.push_back(now);
 }

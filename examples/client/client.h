@@ -80,7 +80,7 @@ class Client {
   int64_t window_ = 0;  // frames of a file that may be under way
   int64_t frames_sent_ = 0, samples_heard_ = 0, frames_told_ = 0;
   std::deque<gint64> sent_at_;
-  gint64 since_ = 0, last_message_ = 0, last_answer_ = 0;
+  gint64 since_ = 0, last_message_ = 0, last_answer_ = 0, next_frame_at_ = 0;
 
   // Of all connections.
   bool ever_begun_ = false;

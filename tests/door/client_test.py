@@ -11,6 +11,7 @@ import client_test_reaching
 import door
 import talk
 from client_program import (
+    FRAME,
     LIMIT_S,
     SINK,
     Client,
@@ -62,6 +63,27 @@ async def few_frames_are_under_way(folder):
     assert code == 0, lines
     assert stub.most_in_flight == 8, stub.most_in_flight
     assert len(frames_in(folder / "out.wav")) == stub.frames - 1
+
+
+async def long_files_are_not_sent_too_fast_to_be_let_pass(folder):
+    """moshi-server takes 2,000 messages at once, and 200 a second."""
+
+    class Quick(Stub):
+        async def _converse(self, socket):
+            started = asyncio.get_running_loop().time()
+            async for _ in socket:
+                self.frames += 1
+                stats = {"stats": {"frames_out": self.frames - 1}}
+                await socket.send(bytes([Kind.METADATA]) + json.dumps(stats).encode())
+                passed = asyncio.get_running_loop().time() - started
+                self.most_ahead = max(self.most_ahead, self.frames - 150 * passed)
+
+    write_tones(folder / "in.wav", rest=2200 * FRAME)
+    async with Quick() as stub:
+        stub.most_ahead = 0
+        code, _, lines = await run(folder, *from_file(stub.url, output="none"))
+    assert code == 0, lines
+    assert stub.frames > 2200 and stub.most_ahead < 1520, (stub.frames, stub.most_ahead)
 
 
 async def fewer_where_the_server_lets_fewer_wait(folder):
