@@ -133,18 +133,16 @@ TEST(Log, WarningsHaveTheirMeasure) {
   const auto events = written([] {
     for (int i = 0; i < kMany; ++i) server::log::write(Level::kWarning, "refused", {{"number", int64_t{i}}});
     server::log::write(Level::kInfo, "session-end");
-    server::log::write(Level::kInfo, "session-end");
   });
-  ASSERT_GE(events.size(), 4u);
   EXPECT_LT(events.size(), 100u);
-  const Json& left_out = events[events.size() - 3];
-  EXPECT_EQ(left_out["event"], "left-out");
+  EXPECT_EQ(events.back()["event"], "session-end");
   int64_t lines = 0, told = 0;
   for (const Json& one : events) {
     if (one["event"] == "left-out") lines += one["lines"].get<int64_t>();
     told += one["event"] == "refused";
   }
   EXPECT_GE(told, 1);
+  EXPECT_GE(lines, 1);
   EXPECT_EQ(told + lines, kMany);
 }
 
