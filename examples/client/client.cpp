@@ -166,7 +166,7 @@ void Client::fail(const std::string& sentence) {
 
 void Client::stop() {
   if (stopping_) {
-    good_ = false;
+    good_ = good_ && drained_at_ != 0;  // then all is there, and only played yet
     quit();
     return;
   }

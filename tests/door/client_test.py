@@ -141,11 +141,11 @@ async def the_speaker_plays_a_file_in_its_time(folder):
 
 
 class Generous(Stub):
-    """Gives two seconds more with its third answer."""
+    """Gives four seconds more with its third answer."""
 
     async def _answer(self, socket, frame):
         await super()._answer(socket, frame)
-        for _ in range(25 if self.answers == 3 else 0):
+        for _ in range(50 if self.answers == 3 else 0):
             await socket.send(bytes([Kind.AUDIO]) + self.writer.pages(*frame))
 
 
@@ -156,6 +156,18 @@ async def a_speaker_that_breaks_at_the_end_is_an_error(folder):
         options = from_file(stub.url, "--after", "0", "--max-lag", "5", "--audio-sink", sink, output="speaker")
         refused(await run(folder, *options), "error in identity")
         assert stub.closed == [Close.NORMAL], stub.closed
+
+
+async def an_interrupt_ends_the_playing_of_the_rest(folder):
+    write_tones(folder / "in.wav", *[True] * 3)
+    async with Generous() as stub:
+        options = from_file(stub.url, "--after", "0", "--max-lag", "20", "--audio-sink", SINK, output="speaker")
+        async with Client(folder, *options) as client:
+            await until(lambda: stub.closed)
+            await asyncio.sleep(1)  # of three that are played yet
+            client.process.send_signal(signal.SIGINT)
+            code, _, lines = await client.wait()
+            assert code == 0, lines
 
 
 async def last_answers_may_take_their_time(folder):
