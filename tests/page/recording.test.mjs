@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import {Recording} from '../../examples/server/page/sound/recording.js';
-import {linesOf, timeOf, transcriptOf} from '../../examples/server/page/sound/texts.js';
+import {Lines, timeOf} from '../../examples/server/page/sound/texts.js';
 
 const RATE = 48000;
 
@@ -101,11 +101,12 @@ test('louder than can be is clipped, not wrapped', async () => {
 });
 
 test('text: lines, times, transcript', () => {
-  const texts = [[' Hello', 1], [' there', 1.4], [' ', 2], [' How', 4.2], [' are you', 4.6]].map(
-    ([text, time]) => ({text: String(text), time: Number(time)}));
-  assert.deepEqual(linesOf(texts), [{text: 'Hello there', time: 1}, {text: 'How are you', time: 4.2}]);
-  assert.equal(transcriptOf(texts), '[00:01.0] Hello there\n[00:04.2] How are you\n');
+  const lines = new Lines();
+  assert.equal(lines.transcript(), '');
+  for (const [text, time] of [[' Hello', 1], [' there', 1.4], [' ', 2], [' How', 4.2], [' are you', 4.6], [' ', 9]]) {
+    lines.add({text: String(text), time: Number(time)});
+  }
+  assert.equal(lines.transcript(), '[00:01.0] Hello there\n[00:04.2] How are you\n');
   assert.deepEqual([0, 59.96, 61.25, 3599.99, 3661].map(timeOf),
     ['00:00.0', '01:00.0', '01:01.3', '1:00:00.0', '1:01:01.0']);
-  assert.deepEqual(linesOf([]), []);
 });

@@ -55,7 +55,6 @@ class Page {
     this.#listen();
     this.#listenToKeys();
     this.#take(this.#settings, null);
-    this.#waves.follow(() => (this.#talk.state.name === 'talking' ? this.#talk.analysers : null));
     setInterval(() => this.#showCount(), 500);
     navigator.mediaDevices?.addEventListener?.('devicechange', () => this.#showDevices());
     addEventListener('pagehide', () => this.#talk.close());
@@ -193,6 +192,7 @@ class Page {
     this.#showWords(words);
     document.title = words.active ? `${words.word} – ${TITLE}` : TITLE;
     const talking = state.name === 'talking';
+    this.#waves.follow(talking ? this.#talk.analysers : null);
     this.#wakeLock.want(talking || state.name === 'waiting' || state.name === 'reconnecting');
     if (!words.active || state.name === 'asking') this.#hide(this.#mute);
     else this.#mute.hidden = false;

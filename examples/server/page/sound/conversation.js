@@ -15,7 +15,7 @@ import {explainUnopened} from './reach.js';
 import {Recording} from './recording.js';
 import {SoundCard, makeContext, stopStream} from './sound_card.js';
 import {statsOf} from './stats.js';
-import {transcriptOf} from './texts.js';
+import {Lines} from './texts.js';
 
 /**
  * What a conversation is begun with; all of it optional.
@@ -126,11 +126,6 @@ export class Conversation extends EventTarget {
    * @type {{you: AnalyserNode, moshi: AnalyserNode} | null}
    */
   analysers = null;
-  /**
-   * Of all open() so far, until clear().
-   * @type {Text[]}
-   */
-  texts = [];
 
   /** @type {Settings} */
   #settings = {};
@@ -156,6 +151,8 @@ export class Conversation extends EventTarget {
   #attempt = 0;
   #you = new Meter();
   #moshi = new Meter();
+  /** Of all open() so far, until clear(), as the recording. */
+  #lines = new Lines();
   #recording = new Recording(0);
   #toldFull = false;
   /**
@@ -165,9 +162,10 @@ export class Conversation extends EventTarget {
   #offset = null;
   /**
    * From the sound card's time to when something was said and is heard, s. What the browser tells of it wavers: it is
-   * asked once, so that the recording does not.
+   * asked once, so that the recording does not. Null: not told yet.
+   * @type {{you: number, moshi: number | null}}
    */
-  #latency = {you: 0, moshi: 0};
+  #latency = {you: 0, moshi: null};
   /** Where the recording's clock stood at the last end. */
   #elapsed = 0;
 
@@ -257,12 +255,12 @@ export class Conversation extends EventTarget {
 
   /** The text with times, a line for each utterance. */
   transcript() {
-    return transcriptOf(this.texts);
+    return this.#lines.transcript();
   }
 
   /** Forgets recording and texts. */
   clear() {
-    this.texts = [];
+    this.#lines = new Lines();
     this.#recording = new Recording(this.#settings.recordSeconds ?? 3600);
     this.#toldFull = false;
     this.#elapsed = 0;
@@ -289,7 +287,8 @@ export class Conversation extends EventTarget {
       const {name, message} = /** @type {Error} */ (error);
       // What a worklet that could not be fetched gives.
       if (name === 'AbortError') {
-        this.#end('lost', 'The server cannot be reached', 'It does not answer. Begin again when it is there.');
+        this.#end('lost', 'The server cannot be reached',
+          'It does not answer: begin again when it is there. If it is, this browser is too old for the sound.');
         return;
       }
       this.#end('sound', 'The browser cannot handle this sound card', `It says: ${message}`);
@@ -365,7 +364,7 @@ export class Conversation extends EventTarget {
     });
     if (this.#offset === null) {
       this.#offset = this.#elapsed + GAP_S - card.time;
-      this.#latency = {you: -(card.captureLatency ?? 0), moshi: card.outputLatency ?? 0};
+      this.#latency = {you: -(card.captureLatency ?? 0), moshi: null};
     }
     this.#attempt = 0;
     this.#become({name: 'talking'});
@@ -412,6 +411,7 @@ export class Conversation extends EventTarget {
   /** @param {number} time @param {Float32Array} samples @param {import('./jitter_buffer.js').BufferReport} report */
   #played(time, samples, report) {
     this.#buffer = report;
+    this.#latency.moshi ??= this.#card?.outputLatency ?? null;
     this.#record('moshi', time, samples);
     this.#moshi.add(samples);
     this.#tell('levels', {you: this.#you.take(), moshi: this.#moshi.take()});
@@ -420,7 +420,7 @@ export class Conversation extends EventTarget {
   /** @param {'you' | 'moshi'} side @param {number} time @param {Float32Array} samples */
   #record(side, time, samples) {
     if (!this.#card || this.#offset === null) return;
-    this.#recording.add(side, time + this.#latency[side] + this.#offset, this.#card.rate, samples);
+    this.#recording.add(side, time + (this.#latency[side] ?? 0) + this.#offset, this.#card.rate, samples);
     if (!this.#recording.full || this.#toldFull || this.#recording.limit === 0) return;
     this.#toldFull = true;
     this.#tell('note', {
@@ -431,9 +431,9 @@ export class Conversation extends EventTarget {
   /** @param {string} text */
   #takeText(text) {
     if (!this.#card || this.#offset === null) return;
-    const heard = this.#card.time + (this.#buffer?.bufferedMs ?? 0) / 1000 + this.#latency.moshi;
+    const heard = this.#card.time + (this.#buffer?.bufferedMs ?? 0) / 1000 + (this.#latency.moshi ?? 0);
     const piece = {text, time: heard + this.#offset};
-    this.texts.push(piece);
+    this.#lines.add(piece);
     this.#tell('text', piece);
   }
 
@@ -450,7 +450,10 @@ export class Conversation extends EventTarget {
   #tellSilence(generation) {
     if (generation !== this.#generation || !this.#card) return;
     if (!this.#card.running) {
-      this.#tell('note', {title: 'The browser stopped the sound', advice: 'Let it go on.', resume: true});
+      this.#tell('note', {
+        title: 'The browser stopped the sound', advice: 'Let it go on. If it does not, is there a loudspeaker?',
+        resume: true,
+      });
     } else if (this.#card.silenced) {
       this.#tell('note', {title: 'The system muted the microphone', advice: 'Its switch, or another app, did that.'});
     } else {

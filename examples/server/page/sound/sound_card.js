@@ -17,6 +17,8 @@
  */
 
 const ANALYSER_SIZE = 2048;
+/** Of the context's clock: by then the loudspeaker runs, not only the clock. */
+const STARTED_S = 1;
 
 /** Makes a context; must be called from a click or a key. */
 export function makeContext() {
@@ -120,8 +122,12 @@ export class SoundCard {
     return latency ?? null;
   }
 
-  /** From the context to the ear, s; null where the browser does not tell. */
+  /**
+   * From the context to the ear, s; null where the browser does not tell, and at first: Firefox, asked while it starts
+   * the sound, can lock itself up.
+   */
   get outputLatency() {
+    if (this.time < STARTED_S) return null;
     const {baseLatency, outputLatency} = this.#context;
     return outputLatency > 0 ? outputLatency : baseLatency ?? null;
   }

@@ -7,17 +7,22 @@ const PAUSE_S = 1.5;
 
 /** @typedef {import('./conversation.js').Text} Text */
 
-/** @param {Text[]} texts @returns {Text[]} A line for each utterance, with the time of its first piece. */
-export function linesOf(texts) {
+/** A line for each utterance, with the time of its first piece: hours of it are small. */
+export class Lines {
   /** @type {Text[]} */
-  const lines = [];
-  let last = -Infinity;
-  for (const {text, time} of texts) {
-    if (lines.length === 0 || time - last > PAUSE_S) lines.push({text: '', time});
-    lines[lines.length - 1].text += text;
-    last = time;
+  #lines = [];
+  #last = -Infinity;
+
+  /** @param {Text} piece */
+  add({text, time}) {
+    if (time - this.#last > PAUSE_S) this.#lines.push({text: '', time});
+    this.#lines[this.#lines.length - 1].text += text;
+    this.#last = time;
   }
-  return lines.map((line) => ({text: line.text.trim(), time: line.time})).filter((line) => line.text !== '');
+
+  transcript() {
+    return this.#lines.map(({text, time}) => text.trim() && `[${timeOf(time)}] ${text.trim()}\n`).join('');
+  }
 }
 
 /**
@@ -30,9 +35,4 @@ export function timeOf(seconds) {
   const minutes = String(Math.floor(tenths / 600) % 60).padStart(2, '0');
   const rest = String(Math.floor(tenths / 10) % 60).padStart(2, '0');
   return `${hours > 0 ? `${hours}:` : ''}${minutes}:${rest}.${tenths % 10}`;
-}
-
-/** @param {Text[]} texts */
-export function transcriptOf(texts) {
-  return linesOf(texts).map((line) => `[${timeOf(line.time)}] ${line.text}\n`).join('');
 }

@@ -72,8 +72,9 @@ export class Waves {
   #colors = {you: '', moshi: '', line: ''};
   #samples = new Float32Array(2048);
   #last = 0;
-  /** @type {() => {you: AnalyserNode, moshi: AnalyserNode} | null} */
-  #source = () => null;
+  /** @type {{you: AnalyserNode, moshi: AnalyserNode} | null} */
+  #sides = null;
+  #frame = 0;
 
   constructor() {
     new ResizeObserver(() => this.#fit()).observe(this.#canvas);
@@ -82,21 +83,24 @@ export class Waves {
   }
 
   /**
-   * Draws while there is something to draw, which costs nothing while the page is hidden: no frames are asked for then.
-   * @param {() => {you: AnalyserNode, moshi: AnalyserNode} | null} source
+   * Draws them from now on; null: no one. The browser asks for no frames while the page is hidden.
+   * @param {{you: AnalyserNode, moshi: AnalyserNode} | null} sides
    */
-  follow(source) {
-    this.#source = source;
-    const tick = (/** @type {number} */ now) => {
-      requestAnimationFrame(tick);
-      const sides = this.#source();
-      if (!sides || now - this.#last < BAR_MS) return;
-      this.#last = now;
-      this.#bars[this.#next] = {you: this.#peak(sides.you), moshi: this.#peak(sides.moshi)};
-      this.#next = (this.#next + 1) % this.#bars.length;
-      this.#draw();
-    };
-    requestAnimationFrame(tick);
+  follow(sides) {
+    this.#sides = sides;
+    cancelAnimationFrame(this.#frame);
+    if (sides) this.#frame = requestAnimationFrame((now) => this.#step(now));
+  }
+
+  /** @param {number} now */
+  #step(now) {
+    if (!this.#sides) return;
+    this.#frame = requestAnimationFrame((then) => this.#step(then));
+    if (now - this.#last < BAR_MS) return;
+    this.#last = now;
+    this.#bars[this.#next] = {you: this.#peak(this.#sides.you), moshi: this.#peak(this.#sides.moshi)};
+    this.#next = (this.#next + 1) % this.#bars.length;
+    this.#draw();
   }
 
   /** @param {{you: {peak: number}, moshi: {peak: number}}} levels */
