@@ -147,7 +147,12 @@ bool Server::allowed(SoupServerMessage* message) {
 void Server::refuse(SoupServerMessage* message, guint status, const char* reason, const std::string& sentence) {
   ++metrics_.refusals[reason];
   log::write(Level::kWarning, "refused",
-             {{"reason", reason}, {"address", address_of(message)}, {"status", int64_t(status)}});
+             {{"text", sentence},
+              {"reason", reason},
+              {"address", address_of(message)},
+              {"status", int64_t(status)},
+              {"origin", header_of(message, "Origin")},
+              {"host", header_of(message, "Host")}});
   answer_sentence(message, status, sentence);
 }
 
@@ -241,15 +246,9 @@ void Server::on_chat(SoupServer*, SoupServerMessage* message, const char* path, 
   const bool good = soup_websocket_server_check_handshake(message, nullptr, nullptr, nullptr, &raw);
   const app::Error error(raw);
   if (!good) return answer_sentence(message, SOUP_STATUS_BAD_REQUEST, "This is no handshake of a WebSocket.");
-  const Credentials given = credentials_of(message);
-  if (!origin_allows(self->options_.origins, given)) {
-    log::write(Level::kWarning, "origin",
-               {{"text", "a page of another origin wanted to talk; --origin lets it"},
-                {"origin", given.origin},
-                {"host", given.host}});
+  if (!origin_allows(self->options_.origins, credentials_of(message)))
     return self->refuse(message, SOUP_STATUS_FORBIDDEN, "origin",
-                        "Pages of this origin may not talk with this server.");
-  }
+                        "Pages of this origin may not talk with this server; its --origin lets them.");
   if (!self->allowed(message)) return;
   if (self->state_ == State::kReady) {
     // All other answers close the connection; this one says that it is upgraded.

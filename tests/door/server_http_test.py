@@ -137,6 +137,9 @@ async def origins():
                 raw.send(asked)
                 status = raw.status()
                 assert status == wanted, (origin, host, status)
+        warned = strict.wait_event(lambda event: event.get("level") == "warning" and event)
+        assert warned["event"] == "refused" and "--origin" in warned["text"], warned
+        assert warned["origin"] == "https://voices.example.evil.example" and warned["host"] == here, warned
 
 
 async def tls_with_a_certificate_of_its_own():
@@ -257,6 +260,7 @@ async def a_second_signal_does_not_wait():
             async with talk.Talk(stopping, "audio=pcm") as client:
                 await client.handshake()
                 stopping.process.send_signal(first)
+                stopping.wait_event(lambda event: event.get("event") == "stopping")  # two at once are one
                 await client.converse(5)
                 stopping.process.send_signal(second)
                 assert (await client.closed())[0] == Close.GOING_AWAY
