@@ -153,7 +153,9 @@ Conversation::Events SocketSession::conversation_events() {
           .failed = [this](std::string sentence, std::string detail) { on_failure(sentence, detail); }};
 }
 
-void SocketSession::wait(int place, int length) { send(Kind::kMetadata, queue_metadata(place, length), Keep::kAlways); }
+void SocketSession::wait(int place, int length) {
+  if (settings_.queue) send(Kind::kMetadata, queue_metadata(place, length), Keep::kAlways);
+}
 
 void SocketSession::begin(const Model& model, const ModelFacts& facts) {
   if (socket_.closing()) return;

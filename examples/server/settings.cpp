@@ -125,7 +125,8 @@ std::optional<Settings> parse_query(const Query& query, const Sampling& defaults
   Settings settings;
   settings.sampling = defaults;
   settings.metadata = read_sampling(&reader, &settings.sampling);
-  if (const auto wanted = reader.whole("metadata", 0, 1)) settings.metadata = *wanted != 0;
+  settings.queue = !settings.metadata;
+  if (const auto wanted = reader.whole("metadata", 0, 1)) settings.metadata = settings.queue = *wanted != 0;
   settings.stats = reader.whole("stats", 0, 1).value_or(0) != 0;
   take(&settings.most_steps, reader.whole("max_steps", 1, std::numeric_limits<int64_t>::max()));
   read_listen(&reader, &settings);

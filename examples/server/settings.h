@@ -33,6 +33,7 @@ struct Settings {
   bool audio = true, text = true;  ///< What is sent; never both false.
   Encoding encoding = Encoding::kOpus;
   bool metadata = false, stats = false;
+  bool queue = true;  ///< It is told its place. The reference's page, which only sends sampling, complains of that.
   std::optional<uint64_t> most_steps;
   std::vector<std::string> ignored;  ///< Parameters that were given, would change something, and cannot.
 };

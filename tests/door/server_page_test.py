@@ -137,13 +137,28 @@ async def kyutais_page_talks():
     assert client.metadata[0]["ignored"] == [], client.metadata
 
 
+async def kyutais_page_waits():
+    """It complains of metadata whose names are not those that it expects."""
+    with talk.Server("--sessions", "1") as small:
+        async with talk.Talk(small) as first:
+            await first.handshake()
+            async with talk.Talk(small, QUERY) as page:
+                await page.until(Kind.PING)
+                assert page.kinds() == [Kind.PING], page.kinds()
+                await first.socket.close()
+                await page.handshake()
+                await page.until_metadata("lm_model_file")
+                assert len(page.metadata) == 1, page.metadata
+
+
 def nothing_is_left():
     assert server().stop() == 0
 
 
 try:
     talk.main([
-        the_page, no_way_out_of_the_page, without_a_page, a_page_that_was_built, kyutais_page_talks, nothing_is_left,
+        the_page, no_way_out_of_the_page, without_a_page, a_page_that_was_built, kyutais_page_talks, kyutais_page_waits,
+        nothing_is_left,
     ])  # fmt: skip
 finally:
     if server.cache_info().currsize and server().process.poll() is None:

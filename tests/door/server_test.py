@@ -362,7 +362,7 @@ async def what_comes_before_the_handshake_is_dropped():
     with talk.Server("--sessions", "1") as small:
         async with talk.Talk(small, "audio=pcm") as first:
             await first.handshake()
-            async with talk.Talk(small, "audio=pcm&seed=6") as second:
+            async with talk.Talk(small, "audio=pcm&seed=6&metadata=1") as second:
                 await second.until_metadata("queue")
                 await second.say(7, sound=bytes(range(256)) * 105)
                 await second.quiet(0.3)

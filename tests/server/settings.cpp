@@ -52,6 +52,10 @@ TEST_F(SettingsTest, SamplingIsAskedAndAsksForMetadata) {
   EXPECT_FALSE(good({{"text_topk", "3"}, {"metadata", "0"}}).metadata);
   EXPECT_TRUE(good({{"metadata", "1"}}).metadata);
   EXPECT_TRUE(good({{"seed", "1"}}).metadata);
+  EXPECT_TRUE(good({}).queue);
+  EXPECT_TRUE(good({{"seed", "1"}, {"metadata", "1"}}).queue);
+  EXPECT_FALSE(good({{"metadata", "0"}}).queue);
+  EXPECT_FALSE(good({{"seed", "1"}}).queue) << "the reference's page asks so, and complains of a place";
 }
 
 // What Kyutai's page sends.
