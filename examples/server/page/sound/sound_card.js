@@ -18,7 +18,7 @@
 
 const ANALYSER_SIZE = 2048;
 /** Of the context's clock: by then the loudspeaker runs, not only the clock. */
-const STARTED_S = 1;
+const STARTED_S = 2;
 
 /** Makes a context; must be called from a click or a key. */
 export function makeContext() {
@@ -36,6 +36,8 @@ export class SoundCard {
   #playback;
   #gain;
   #closed = false;
+  /** @type {number | null} 0: the browser does not tell. */
+  #outputLatency = null;
 
   /**
    * @param {AudioContext} context
@@ -123,13 +125,15 @@ export class SoundCard {
   }
 
   /**
-   * From the context to the ear, s; null where the browser does not tell, and at first: Firefox, asked while it starts
-   * the sound, can lock itself up.
+   * From the context to the ear, s; null where the browser does not tell, and at first. The browser is asked once:
+   * Firefox, asked while it starts the sound, can lock itself up.
    */
   get outputLatency() {
-    if (this.time < STARTED_S) return null;
-    const {baseLatency, outputLatency} = this.#context;
-    return outputLatency > 0 ? outputLatency : baseLatency ?? null;
+    if (this.#outputLatency === null && this.time >= STARTED_S) {
+      const {baseLatency, outputLatency} = this.#context;
+      this.#outputLatency = outputLatency > 0 ? outputLatency : baseLatency ?? 0;
+    }
+    return this.#outputLatency || null;
   }
 
   /** @param {Float32Array} sound At the context's rate; it is given away. */
