@@ -94,8 +94,42 @@ class Pipe:
         return message
 
 
-class Tab:
-    """One page. Keeps what the browser complained about: `complaints` must be empty after a good test."""
+def wait_download(folder, ending):
+    """The newest complete file with that ending."""
+
+    def ask():
+        files = sorted(folder.glob(f"*{ending}"), key=lambda file: file.stat().st_mtime)
+        return files and not [*folder.glob("*.crdownload"), *folder.glob("*.part")] and files[-1]
+
+    return wait_for(f"download {ending}", ask)
+
+
+class Words:
+    """What tabs of all browsers can: they run() expressions, and keep what the browser complained about, which must be
+    nothing after a good test."""
+
+    def text(self, selector):
+        return self.run(f"document.querySelector({json.dumps(selector)}).innerText.trim()")
+
+    def wait_text(self, selector, part, limit=LIMIT_S):
+        """Until the element's text contains `part` or one of several; returns the text."""
+        parts = (part,) if isinstance(part, str) else part
+        seen = ""
+
+        def ask():
+            nonlocal seen
+            seen = self.text(selector)
+            return any(one in seen for one in parts)
+
+        try:
+            wait_for(f"{parts} in {selector}", ask, limit)
+        except AssertionError as problem:
+            raise AssertionError(f"{problem}; it says {seen!r}; complaints: {self.complaints}") from None
+        return seen
+
+
+class Tab(Words):
+    """One page."""
 
     def __init__(self, pipe):
         self._pipe = pipe
@@ -142,25 +176,6 @@ class Tab:
             details = answer["exceptionDetails"]
             raise PageFailure(details.get("exception", {}).get("description", details["text"]))
         return answer["result"].get("value")
-
-    def text(self, selector):
-        return self.run(f"document.querySelector({json.dumps(selector)}).innerText.trim()")
-
-    def wait_text(self, selector, part, limit=LIMIT_S):
-        """Until the element's text contains `part` or one of several; returns the text."""
-        parts = (part,) if isinstance(part, str) else part
-        seen = ""
-
-        def ask():
-            nonlocal seen
-            seen = self.text(selector)
-            return any(one in seen for one in parts)
-
-        try:
-            wait_for(f"{parts} in {selector}", ask, limit)
-        except AssertionError as problem:
-            raise AssertionError(f"{problem}; it says {seen!r}; complaints: {self.complaints}") from None
-        return seen
 
     def click(self, selector, times=1):
         """With the mouse, where the element is, so that what is covered or hidden cannot be clicked."""
@@ -260,13 +275,7 @@ class Browser:
         return tab
 
     def wait_download(self, ending):
-        """The newest complete file with that ending."""
-
-        def ask():
-            files = sorted(self.downloads.glob(f"*{ending}"), key=lambda file: file.stat().st_mtime)
-            return files and not list(self.downloads.glob("*.crdownload")) and files[-1]
-
-        return wait_for(f"download {ending}", ask)
+        return wait_download(self.downloads, ending)
 
     def close(self):
         with contextlib.suppress(PageFailure, TimeoutError, OSError):
