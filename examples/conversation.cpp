@@ -62,6 +62,7 @@ struct Options {
   bool live() const { return input == "mic"; }
   bool speaks() const { return output != "none"; }
   bool to_speaker() const { return output == "speaker"; }
+  bool to_file() const { return speaks() && !to_speaker(); }
 };
 
 // --- The command line ---------------------------------------------------------------------------------------------
@@ -106,7 +107,8 @@ bool take(const Raw& raw, Options* options) {
     if (!sign || sign == *one) return wrong("a condition is NAME=VALUE, not \"" + std::string(*one) + "\"");
     options->conditions[std::string(*one, static_cast<size_t>(sign - *one))] = sign + 1;
   }
-  return true;
+  return app::distinct(
+      {options->live() ? "" : options->input, options->to_file() ? options->output : "", options->text});
 }
 
 bool parse(int argc, char** argv, Options* options) {
@@ -401,7 +403,8 @@ bool play(Conversation* run) {
   if (run->written) printf("\n");
   for (FILE* file : {stdout, run->text}) {
     if (!file || (std::fflush(file) == 0 && !std::ferror(file))) continue;
-    run->good = fail("cannot write " + (file == stdout ? "the text" : run->options.text) + ": the disk may be full");
+    run->good = fail("cannot write " + (file == stdout ? "the text" : run->options.text) +
+                     ": its disk may be full, or its reader gone");
   }
   return run->good;
 }
@@ -409,7 +412,7 @@ bool play(Conversation* run) {
 bool converse(const Options& options) {
   std::optional<std::string> uri;
   if (!options.live() && !(uri = app::uri_of(options.input))) return false;
-  if (options.speaks() && !options.to_speaker() && !app::writable(options.output)) return false;
+  if (options.to_file() && !app::writable(options.output)) return false;
   const auto pipeline = Pipeline::parse(describe(options));
   if (!pipeline || !set_up(*pipeline, options)) return false;
   if (uri) app::read_from(*pipeline, *uri);

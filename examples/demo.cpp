@@ -278,6 +278,7 @@ bool run_conversation(const Files& files) {
 bool run_demo(const Options& options) {
   if (g_mkdir_with_parents(options.output.c_str(), 0777) != 0) return fail("cannot make the folder " + options.output);
   const Files files(options.output);
+  if (!app::distinct({options.input, files.wav, files.codes, files.decoded, files.answer, files.text})) return false;
   Caps caps;
   bool embedded = false;
   if (!run_round_trip(options, files, &caps, &embedded)) return false;

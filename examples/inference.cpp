@@ -100,7 +100,8 @@ bool take(const Raw& raw, Options* options) {
   if (settings.batch < 1 || settings.batch > 1024) return wrong("--batch-size is a number from 1 to 1024");
   return parse_precision(raw.precision, &settings.precision) &&
          parse_conditions(raw.conditions, &settings.conditions) &&
-         parse_conditions(raw.negative_conditions, &settings.negative_conditions);
+         parse_conditions(raw.negative_conditions, &settings.negative_conditions) &&
+         app::distinct({options->input, options->output, options->tokens});
 }
 
 bool parse(int argc, char** argv, Options* options) {

@@ -177,6 +177,7 @@ def interrupt_in_the_middle(folder):
 
 def wrong_usage(folder):
     for arguments in (["in.wav"], ["--model", ".", "in.wav"], ["--loud"], ["--weights", "x"], ["--model", ".", "--condition", "x"],
+                      ["--input", "a.wav", "--output", "./a.wav"], ["--input", "a.wav", "-o", "none", "--text", "a.wav"],
                       ["--model", ".", "--input", "a.wav", "--echo-cancel"], ["--model", ".", "--eos-max-duration", "-1"]):  # fmt: skip
         done = door.run([CONVERSATION, *arguments], folder)
         assert done.returncode == 2 and done.stderr.startswith("conversation: "), (arguments, done.returncode, done.stderr)

@@ -73,6 +73,13 @@ def missing_file(folder):
     refused(demo(folder, folder / "nothing.wav"), "nothing.wav", "no file")
 
 
+def result_as_input(folder):
+    door.write_wav(folder / "decoded.wav", 0.1)
+    before = (folder / "decoded.wav").read_bytes()
+    refused(demo(folder, folder / "decoded.wav", "--output", folder), "decoded.wav", "twice")
+    assert (folder / "decoded.wav").read_bytes() == before
+
+
 def text_file(folder):
     (folder / "words.wav").write_text("This is no sound. " * 100)
     refused(demo(folder, folder / "words.wav"), "words.wav")
@@ -131,6 +138,6 @@ def wrong_usage(folder):
 
 door.main([
     (function.__name__.replace("_", " "), function)
-    for function in (encodes_and_decodes, codebooks, embedded_models_talk_too, odd_name, missing_file, text_file, empty_file, folder_as_input,
-                     picture_only, missing_model, load_fails, encoding_fails, plugin_beside_the_program, no_plugin, wrong_usage)
+    for function in (encodes_and_decodes, codebooks, embedded_models_talk_too, odd_name, missing_file, result_as_input, text_file, empty_file,
+                     folder_as_input, picture_only, missing_model, load_fails, encoding_fails, plugin_beside_the_program, no_plugin, wrong_usage)
 ])  # fmt: skip

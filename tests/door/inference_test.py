@@ -150,7 +150,7 @@ def no_core(folder):
 
 def wrong_usage(folder):
     for arguments in ([], ["--moshi-weight", "x", "a"], ["--model", "."], ["a", "b", "c"], ["--model", ".", "a", "b", "c"], ["--loud"],
-                      ["--model", ".", "-b", "0", "a"], ["--model", ".", "--condition", "x", "a"],
+                      ["--model", ".", "a", "./a"], ["--model", ".", "a", "b", "--tokens", "b"], ["--model", ".", "-b", "0", "a"], ["--model", ".", "--condition", "x", "a"],
                       ["--model", ".", "--precision", "f99", "a"]):  # fmt: skip
         done = door.run([INFERENCE, *arguments], folder)
         assert done.returncode == 2 and done.stderr.startswith("inference: "), (arguments, done.returncode, done.stderr)

@@ -67,7 +67,7 @@ class Server:
         self.events, self.lines = [], []
         self.url = None
         self.context = None  # of TLS, for clients
-        self.fine = (0, 1)  # statuses with which it may end
+        self.fine = (0,)  # statuses with which it may end
         self._news = threading.Condition()
         command = [*wrapper, PROGRAM, "--log", "json"]
         command += [] if "--port" in options else ["--port", "0"]
