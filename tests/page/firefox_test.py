@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The page in a headless Firefox, by hand: the cases of browser_test.py that need nothing of Chromium's own. No test of
-the suite: Firefox 153 with PulseAudio locks itself up now and then while it starts the sound, which is a TimeoutError.
+"""The page in a headless Firefox, by hand: the cases of browser_test.py that need nothing of Chromium's own.
 
     firefox_test.py BUILD [CASE...]
 """

@@ -162,10 +162,9 @@ export class Conversation extends EventTarget {
   #offset = null;
   /**
    * From the sound card's time to when something was said and is heard, s. What the browser tells of it wavers: it is
-   * asked once, so that the recording does not. Null: not told yet.
-   * @type {{you: number, moshi: number | null}}
+   * asked once, so that the recording does not.
    */
-  #latency = {you: 0, moshi: null};
+  #latency = {you: 0, moshi: 0};
   /** Where the recording's clock stood at the last end. */
   #elapsed = 0;
 
@@ -364,7 +363,7 @@ export class Conversation extends EventTarget {
     });
     if (this.#offset === null) {
       this.#offset = this.#elapsed + GAP_S - card.time;
-      this.#latency = {you: -(card.captureLatency ?? 0), moshi: null};
+      this.#latency = {you: -(card.captureLatency ?? 0), moshi: card.outputLatency ?? 0};
     }
     this.#attempt = 0;
     this.#become({name: 'talking'});
@@ -411,7 +410,6 @@ export class Conversation extends EventTarget {
   /** @param {number} time @param {Float32Array} samples @param {import('./jitter_buffer.js').BufferReport} report */
   #played(time, samples, report) {
     this.#buffer = report;
-    this.#latency.moshi ??= this.#card?.outputLatency ?? null;
     this.#record('moshi', time, samples);
     this.#moshi.add(samples);
     this.#tell('levels', {you: this.#you.take(), moshi: this.#moshi.take()});
@@ -420,7 +418,7 @@ export class Conversation extends EventTarget {
   /** @param {'you' | 'moshi'} side @param {number} time @param {Float32Array} samples */
   #record(side, time, samples) {
     if (!this.#card || this.#offset === null) return;
-    this.#recording.add(side, time + (this.#latency[side] ?? 0) + this.#offset, this.#card.rate, samples);
+    this.#recording.add(side, time + this.#latency[side] + this.#offset, this.#card.rate, samples);
     if (!this.#recording.full || this.#toldFull || this.#recording.limit === 0) return;
     this.#toldFull = true;
     this.#tell('note', {
@@ -431,7 +429,7 @@ export class Conversation extends EventTarget {
   /** @param {string} text */
   #takeText(text) {
     if (!this.#card || this.#offset === null) return;
-    const heard = this.#card.time + (this.#buffer?.bufferedMs ?? 0) / 1000 + (this.#latency.moshi ?? 0);
+    const heard = this.#card.time + (this.#buffer?.bufferedMs ?? 0) / 1000 + this.#latency.moshi;
     const piece = {text, time: heard + this.#offset};
     this.#lines.add(piece);
     this.#tell('text', piece);

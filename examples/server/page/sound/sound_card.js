@@ -17,8 +17,11 @@
  */
 
 const ANALYSER_SIZE = 2048;
-/** Of the context's clock: by then the loudspeaker runs, not only the clock. */
-const STARTED_S = 2;
+/**
+ * Firefox with PulseAudio, asked for the latency of the loudspeaker, now and then waits for it for ever: the graph's
+ * lock is held while the sound server's is waited for, and the other way round.
+ */
+const LOCKS_UP = /Linux.*Firefox/.test(navigator.userAgent);
 
 /** Makes a context; must be called from a click or a key. */
 export function makeContext() {
@@ -36,8 +39,6 @@ export class SoundCard {
   #playback;
   #gain;
   #closed = false;
-  /** @type {number | null} 0: the browser does not tell. */
-  #outputLatency = null;
 
   /**
    * @param {AudioContext} context
@@ -124,16 +125,11 @@ export class SoundCard {
     return latency ?? null;
   }
 
-  /**
-   * From the context to the ear, s; null where the browser does not tell, and at first. The browser is asked once:
-   * Firefox, asked while it starts the sound, can lock itself up.
-   */
+  /** From the context to the ear, s; null where the browser does not tell, or cannot be asked. */
   get outputLatency() {
-    if (this.#outputLatency === null && this.time >= STARTED_S) {
-      const {baseLatency, outputLatency} = this.#context;
-      this.#outputLatency = outputLatency > 0 ? outputLatency : baseLatency ?? 0;
-    }
-    return this.#outputLatency || null;
+    if (LOCKS_UP) return null;
+    const {baseLatency, outputLatency} = this.#context;
+    return (outputLatency > 0 ? outputLatency : baseLatency) || null;
   }
 
   /** @param {Float32Array} sound At the context's rate; it is given away. */
