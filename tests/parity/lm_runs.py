@@ -102,8 +102,10 @@ def _force(config, run, rng, share=1.0):
 def _hooks(config, run, rng):
     """Forced tokens here and there, steps of text alone, a bias."""
     _force(config, run, rng, 0.3)
-    run["forced_text"][5::9] = 2  # end of stream: some models hear padding instead
     run["text_only"] = rng.random(len(run["exec"])) < 0.2
+    # Early, whatever is drawn: a text token of both streams, where there are two, which the depth transformer hears, too.
+    run["forced_text"][4::9], run["text_only"][4::9] = text_tokens(config) // 2, False
+    run["forced_text"][5::9] = 2  # end of stream: some models hear padding instead
     run["bias"] = rng.normal(0, 1, run["bias"].shape).astype(np.float32)
     return run
 
