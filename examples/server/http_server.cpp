@@ -189,8 +189,7 @@ void Server::answer_page(SoupServerMessage* message, const char* path) {
   const SharedBytes nothing(g_bytes_new(nullptr, 0));
   set_header(message, "ETag", file->tag.c_str());
   answer(message, known ? SOUP_STATUS_NOT_MODIFIED : SOUP_STATUS_OK, file->type,
-         known ? nothing.get() : file->bytes.get());
-  if (page_.foreign()) leave_policies_to_page(message);
+         known ? nothing.get() : file->bytes.get(), page_.foreign());
 }
 
 void Server::answer_health(SoupServerMessage* message) {

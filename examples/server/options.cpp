@@ -109,8 +109,7 @@ bool take_seed(const Text& text, std::optional<int64_t>* seed) {
 }
 
 bool take_numbers(const Numbers& raw, Options* options) {
-  constexpr double kYear = 366.0 * 24 * 3600;
-  constexpr double kDay = 24 * 3600;
+  constexpr double kDay = 24 * 3600, kYear = 366 * kDay;
   constexpr double kGigabyte = 1 << 30;
   SessionLimits& limits = options->limits;
   Sampling& sampling = options->sampling;

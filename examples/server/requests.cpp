@@ -78,19 +78,16 @@ std::string address_of(SoupServerMessage* message) {
   return client_address(app::Text(g_inet_address_to_string(peer)).get(), header_of(message, "X-Forwarded-For"));
 }
 
-void answer(SoupServerMessage* message, guint status, const std::string& type, GBytes* bytes) {
+void answer(SoupServerMessage* message, guint status, const std::string& type, GBytes* bytes, bool foreign) {
   for (const auto& [name, value] : kHeaders) set_header(message, name, value);
-  for (const auto& [name, value] : kPolicies) set_header(message, name, value);
+  if (!foreign) {
+    for (const auto& [name, value] : kPolicies) set_header(message, name, value);
+  }
   set_header(message, "Content-Type", type.c_str());
   // libsoup has no word for this one.
   soup_server_message_set_status(message, status, status == kUpgradeRequired ? "Upgrade Required" : nullptr);
   if (g_bytes_get_size(bytes) > 0)
     soup_message_body_append_bytes(soup_server_message_get_response_body(message), bytes);
-}
-
-void leave_policies_to_page(SoupServerMessage* message) {
-  SoupMessageHeaders* headers = soup_server_message_get_response_headers(message);
-  for (const auto& [name, value] : kPolicies) soup_message_headers_remove(headers, name);
 }
 
 void answer_text(SoupServerMessage* message, guint status, const std::string& type, const std::string& text) {

@@ -24,10 +24,9 @@ Credentials credentials_of(SoupServerMessage* message);
 /// See client_address().
 std::string address_of(SoupServerMessage* message);
 
-/// All answers have headers that keep browsers from doing more with them than they must.
-void answer(SoupServerMessage* message, guint status, const std::string& type, GBytes* bytes);
-/// For an answer that is a page of somebody else's, which may need more than ours.
-void leave_policies_to_page(SoupServerMessage* message);
+/// All answers have headers that keep browsers from doing more with them than they must. A `foreign` page, which may
+/// need more than ours, has policies of its own.
+void answer(SoupServerMessage* message, guint status, const std::string& type, GBytes* bytes, bool foreign = false);
 void answer_text(SoupServerMessage* message, guint status, const std::string& type, const std::string& text);
 void answer_sentence(SoupServerMessage* message, guint status, const std::string& sentence);
 void answer_json(SoupServerMessage* message, guint status, const Json& json);

@@ -2,7 +2,6 @@
 """The page that moshi-server serves: its own, none, or another one, and what Kyutai's own page sends and needs. On the
 fake core."""
 
-import asyncio
 import functools
 import pathlib
 import re
@@ -91,10 +90,13 @@ def no_way_out_of_the_page():
     assert server().get("/../../../../etc/passwd")[0] in (400, 404)
 
 
-def without_a_page():
+async def without_a_page():
     with talk.Server("--sessions", "1", "--static", "none") as bare:
         assert bare.get("/")[0] == 404 and bare.get("/health")[0] == 200
-        assert asyncio.run(talk.status_of(bare)) == 101
+        async with talk.Talk(bare, "audio=pcm") as client:
+            await client.handshake()
+            await client.converse(5)
+            await client.settle(0.1)
 
 
 def a_page_that_was_built():
