@@ -77,15 +77,8 @@ async def refused_when_full():
             assert max(times) < OK_S
             assert server.get("/health")[0] == 503
             assert server.metrics()['moshi_refusals_total{reason="full"}'] == 20, server.metrics()
-        await until(lambda: server.get("/health")[0] == 200)
+        await talk.eventually(lambda: server.get("/health")[0] == 200)
         await still_fine(server)
-
-
-async def until(test, limit=talk.LIMIT_S):
-    end = time.monotonic() + limit
-    while not test():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.05)
 
 
 async def nobody_waits_without_a_queue():
@@ -93,7 +86,7 @@ async def nobody_waits_without_a_queue():
         async with talk.Talk(server) as client:
             await client.handshake()
             assert (await talk.refused(server))[0] == Close.TRY_LATER
-        await until(lambda: server.get("/health")[0] == 200)
+        await talk.eventually(lambda: server.get("/health")[0] == 200)
         await still_fine(server)
 
 
@@ -109,7 +102,7 @@ async def many_come_and_go_in_the_queue():
                     await client.converse(3)
 
         await asyncio.gather(*(one(n) for n in range(40)))
-        await until(lambda: server.metrics()["moshi_sessions_active"] == 0)
+        await talk.eventually(lambda: server.metrics()["moshi_sessions_active"] == 0)
         assert server.metrics()["moshi_sessions_queued"] == 0
         await still_fine(server)
 
@@ -250,7 +243,7 @@ async def a_client_that_never_reads():
             assert other.samples == samples + 5 * talk.FRAME
             indices = [index for index, _ in fake_model.said(other.sound)]
             assert indices == [n % 4096 for n in range(len(indices))]
-        await until(lambda: server.metrics()["moshi_sessions_active"] == 0)
+        await talk.eventually(lambda: server.metrics()["moshi_sessions_active"] == 0)
 
 
 async def clients_that_vanish():
@@ -270,9 +263,9 @@ async def clients_that_vanish():
                         raw.socket.shutdown(1)
                         while raw.read_frame():
                             pass
-        await until(lambda: server.metrics()["moshi_sessions_active"] == 0)
+        await talk.eventually(lambda: server.metrics()["moshi_sessions_active"] == 0)
         await still_fine(server)
-        await until(lambda: server.resources()[1] <= before[1])
+        await talk.eventually(lambda: server.resources()[1] <= before[1])
 
 
 async def frames_that_no_websocket_may_send():

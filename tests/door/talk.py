@@ -338,6 +338,10 @@ class Talk:
         while self.samples < frames * FRAME:
             await self.until(Kind.AUDIO, limit)
 
+    def answer(self):
+        """What came of sound and text, in its order: (kind, payload)."""
+        return [(kind, payload) for _, kind, payload in self.messages if kind in (Kind.AUDIO, Kind.TEXT)]
+
     async def closed(self, limit=LIMIT_S):
         """Receives to the end: (code, sentence)."""
         end = time.monotonic() + limit
@@ -383,6 +387,14 @@ async def status_of(server, query="", **headers):
             return 101
     except websockets.InvalidStatusCode as error:
         return error.status_code
+
+
+async def eventually(test, limit=LIMIT_S):
+    """Waits until `test` holds: the server learns of a client's end a little later than the client."""
+    end = time.monotonic() + limit
+    while not test():
+        assert time.monotonic() < end, "it never came to be"
+        await asyncio.sleep(0.05)
 
 
 @functools.lru_cache(maxsize=None)
