@@ -40,9 +40,8 @@ bool distinct(std::initializer_list<std::string> names) {
     const Text local(g_filename_from_uri(name.c_str(), nullptr, nullptr));
     std::error_code error;  // of what is not there, which is no matter
     const auto whole = std::filesystem::absolute(local ? std::string(local.get()) : name, error);
-    const auto path = std::filesystem::weakly_canonical(whole, error);
-    if (std::filesystem::is_other(path, error)) continue;
-    if (!seen.insert(path).second) return fail(name + " is named twice: one would be written over the other");
+    if (std::filesystem::is_other(whole, error)) continue;  // a pipe's own name leads to no path
+    if (!seen.insert(std::filesystem::weakly_canonical(whole, error)).second) return fail(name + " is named twice: one would be written over the other");
   }
   return true;
 }

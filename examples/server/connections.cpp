@@ -88,11 +88,10 @@ gboolean Connections::on_incoming(GSocket* listening, GIOCondition, gpointer use
       self->accept(socket.get());
       continue;
     }
+    if (g_error_matches(error.get(), G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK)) break;
     // Out of files, most likely. The client waits until there is one, and does so without waking this thread.
-    if (!g_error_matches(error.get(), G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK)) {
-      self->make_room(nullptr);
-      self->rest();
-    }
+    if (g_error_matches(error.get(), G_IO_ERROR, G_IO_ERROR_TOO_MANY_OPEN_FILES)) self->make_room(nullptr);
+    self->rest();
     break;
   }
   return G_SOURCE_CONTINUE;

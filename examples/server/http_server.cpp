@@ -24,6 +24,8 @@ namespace {
 using log::Level;
 
 constexpr const char* kChat = "/api/chat";
+constexpr const char* kRetrySeconds = "2";
+constexpr const char* kLoadingSentence = "The models are being loaded; try again in a moment.";
 constexpr int kMoreConnections = 1024;  // besides conversations and those that wait
 constexpr int kFilesOfSession = 24;     // a pipeline's, and its socket
 
@@ -59,6 +61,7 @@ class Server : public HttpServer {
   void refuse(SoupServerMessage* message, guint status, const char* reason, const std::string& sentence);
   void answer_page(SoupServerMessage* message, const char* path);
   void answer_health(SoupServerMessage* message);
+  void answer_info(SoupServerMessage* message);
   Json info() const;
 
   const Options options_;
@@ -171,10 +174,7 @@ void Server::on_request(SoupServer*, SoupServerMessage* message, const char* pat
       answer_text(message, SOUP_STATUS_OK, "text/plain; version=0.0.4; charset=utf-8", self->metrics_.text());
     return;
   }
-  if (where == "/api/info") {
-    if (self->allowed(message)) answer_json(message, SOUP_STATUS_OK, self->info());
-    return;
-  }
+  if (where == "/api/info") return self->answer_info(message);
   self->answer_page(message, path);
 }
 
@@ -198,6 +198,13 @@ void Server::answer_health(SoupServerMessage* message) {
   Json json = {{"status", status}};
   if (clients_.admission()) json["sessions"] = info()["sessions"];
   answer_json(message, std::string(status) == "ok" ? SOUP_STATUS_OK : SOUP_STATUS_SERVICE_UNAVAILABLE, json);
+}
+
+void Server::answer_info(SoupServerMessage* message) {
+  if (!allowed(message)) return;
+  if (state_ != State::kLoading) return answer_json(message, SOUP_STATUS_OK, info());
+  set_header(message, "Retry-After", kRetrySeconds);
+  answer_sentence(message, SOUP_STATUS_SERVICE_UNAVAILABLE, kLoadingSentence);
 }
 
 Json Server::info() const {
@@ -256,9 +263,9 @@ void Server::on_chat(SoupServer*, SoupServerMessage* message, const char* path, 
                              [self, message](SoupWebsocketConnection* socket) { self->on_socket(message, socket); });
   }
   const bool loading = self->state_ == State::kLoading;
-  set_header(message, "Retry-After", "2");
+  set_header(message, "Retry-After", kRetrySeconds);
   self->refuse(message, SOUP_STATUS_SERVICE_UNAVAILABLE, loading ? "loading" : "stopping",
-               loading ? "The models are being loaded; try again in a moment." : "The server stops.");
+               loading ? kLoadingSentence : "The server stops.");
 }
 
 void Server::on_socket(SoupServerMessage* message, SoupWebsocketConnection* socket) {

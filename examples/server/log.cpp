@@ -9,10 +9,12 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <utility>
 
 #include "token_bucket.h"
 
@@ -22,17 +24,54 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr double kWarningsPerSecond = 5, kBurstSeconds = 4;
+constexpr size_t kMostText = 1000;
 
 std::atomic<Style> style = Style::kText;
 std::mutex writing;
-// With the mutex.
-TokenBucket warnings(kWarningsPerSecond, kBurstSeconds);
-int64_t left_out = 0;
+
+/// How often a kind of warning may come.
+struct Measure {
+  TokenBucket bucket{kWarningsPerSecond, kBurstSeconds};
+  int64_t left_out = 0;
+};
+
+class Measures {
+ public:
+  /// Whether a warning of this event is left out.
+  bool leave_out(const char* event) {
+    const std::lock_guard lock(mutex_);
+    Measure& measure = measures_[event];
+    if (measure.bucket.take(1, static_cast<double>(g_get_monotonic_time()) / G_USEC_PER_SEC)) return false;
+    ++measure.left_out;
+    return true;
+  }
+
+  /// How many were left out since the last time, by event.
+  std::map<std::string, int64_t> take_left_out() {
+    const std::lock_guard lock(mutex_);
+    std::map<std::string, int64_t> counts;
+    for (auto& [event, measure] : measures_) {
+      if (measure.left_out > 0) counts[event] = std::exchange(measure.left_out, 0);
+    }
+    return counts;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, Measure> measures_;
+};
+
+Measures& measures() {
+  static Measures* const only = new Measures;  // never destroyed: threads may write until the end
+  return *only;
+}
 
 Json to_json(const Value& value) {
   if (const auto* number = std::get_if<double>(&value)) {
     return std::isfinite(*number) ? Json(std::round(*number * 1000) / 1000) : Json();
   }
+  const auto* text = std::get_if<std::string>(&value);
+  if (text && text->size() > kMostText) return text->substr(0, kMostText) + "...";
   return std::visit([](const auto& any) { return Json(any); }, value);
 }
 
@@ -51,8 +90,9 @@ bool plain(const std::string& text) {
 }
 
 std::string to_words(const Value& value) {
-  const auto* text = std::get_if<std::string>(&value);
-  return text && plain(*text) ? *text : dump(to_json(value));
+  const Json json = to_json(value);
+  const auto* text = json.get_ptr<const std::string*>();
+  return text && plain(*text) ? *text : dump(json);
 }
 
 /// A sentence is not put in quotes; what is not printable in it is escaped all the same.
@@ -73,6 +113,7 @@ std::string timestamp(const char* format) {
 }
 
 void put(const std::string& text) {
+  const std::lock_guard lock(writing);
   for (size_t done = 0; done < text.size();) {
     const ssize_t count = ::write(STDERR_FILENO, text.data() + done, text.size() - done);
     if (count <= 0 && errno != EINTR) return;
@@ -133,13 +174,9 @@ std::string line(Style wanted, Level level, const char* event, std::initializer_
 }
 
 void write(Level level, const char* event, std::initializer_list<Field> fields) {
-  const std::lock_guard<std::mutex> lock(writing);
-  if (level == Level::kWarning && !warnings.take(1, static_cast<double>(g_get_monotonic_time()) / G_USEC_PER_SEC)) {
-    ++left_out;
-    return;
-  }
-  if (left_out > 0)
-    put(line(style, Level::kWarning, "left-out", {{"text", "more warnings"}, {"lines", std::exchange(left_out, 0)}}));
+  if (level == Level::kWarning && measures().leave_out(event)) return;
+  for (const auto& [what, lines] : measures().take_left_out())
+    put(line(style, Level::kWarning, "left-out", {{"text", "more warnings"}, {"of", what}, {"lines", lines}}));
   put(line(style, level, event, fields));
 }
 

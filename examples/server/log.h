@@ -24,9 +24,9 @@ std::string line(Style style, Level level, const char* event, std::initializer_l
 /// Lets GLib and all that is built on it write lines of this log, too.
 void take_glibs();
 
-/// `event` is one word with dashes ("session-start"). What clients send is escaped. Any thread; a line is never torn.
-/// Of warnings, which anybody can cause, there are a few in a second; how many were left out is told in a line of its
-/// own before the next one of any kind.
+/// `event` is one word with dashes ("session-start"). What clients send is escaped, and cut where it is very long. Any
+/// thread; a line is never torn. Of warnings, which who is not let in can cause, there are a few of an event in a
+/// second; how many were left out is told in a line of its own before the next one of any kind.
 void write(Level level, const char* event, std::initializer_list<Field> fields = {});
 
 }  // namespace server::log

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The offline program: frames and files as the reference's tool has them, and one clear line for whatever is wrong."""
+import os
 import struct
+import subprocess
 
 import door
 
@@ -144,6 +146,23 @@ def unwritable(folder):
     assert done.returncode == 1 and "cannot write /dev/full" in done.stderr, done.stderr
 
 
+def pipes_have_no_names(folder):
+    """`--tokens >(one) in.wav >(another)`: these are not the same."""
+    speech(folder, 2)
+    pipes = [os.pipe() for _ in range(2)]
+    tokens, sound = (f"/dev/fd/{write}" for _, write in pipes)
+    done = subprocess.run(
+        [INFERENCE, "--model", ".", "-b", "1", "--tokens", tokens, "in.wav", sound], cwd=folder, capture_output=True,
+        env=door.environment(folder), text=True, pass_fds=[write for _, write in pipes], timeout=door.LIMIT_S, check=False,
+    )  # fmt: skip
+    for _, write in pipes:
+        os.close(write)
+    assert done.returncode == 0, done.stderr
+    for read, _ in pipes:
+        with open(read, "rb") as pipe:
+            assert pipe.read()
+
+
 def no_core(folder):
     refused(inference(folder, speech(folder, 2), MOSHI_CORE=str(folder / "no-core.so")), "no-core.so", "MOSHI_CORE")
 
@@ -160,5 +179,5 @@ door.main([
     (function.__name__.replace("_", " "), function)
     for function in (one_frame_less_for_the_delay, batch, greedy, floats, text, token_ids_without_a_tokenizer,
                      a_model_that_ends_itself, a_model_that_does_not_end, a_model_that_only_writes, missing_file, text_file,
-                     missing_model, load_fails, unwritable, no_core, wrong_usage)
+                     missing_model, load_fails, unwritable, pipes_have_no_names, no_core, wrong_usage)
 ])  # fmt: skip

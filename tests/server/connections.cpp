@@ -2,6 +2,7 @@
 // Never too many connections, and none that is kept for nothing.
 #include "connections.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -112,7 +113,7 @@ TEST_F(Sockets, WhoCannotBeAcceptedWaits) {
   const auto client = connect();
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
-  const int next = dup(0);
+  const int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
   close(next);
   const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);

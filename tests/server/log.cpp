@@ -128,6 +128,27 @@ TEST(LogDeathTest, WhatIsFatalStaysFatal) {
   }
 }
 
+TEST(Log, LongTextIsCut) {
+  const std::string much(100000, 'x');
+  for (const char* key : {"origin", "text"}) {
+    const std::string line = text({{key, much}});
+    EXPECT_LT(line.size(), 1100u);
+    EXPECT_NE(line.find("xxx..."), std::string::npos);
+  }
+  EXPECT_LT(json({{"origin", much}})["origin"].get<std::string>().size(), 1100u);
+}
+
+TEST(Log, AFloodHidesNoOtherWarning) {
+  const auto events = written([] {
+    for (int i = 0; i < 1000; ++i) server::log::write(Level::kWarning, "flood");
+    server::log::write(Level::kWarning, "rare");
+  });
+  EXPECT_EQ(events.back()["event"], "rare");
+  const Json& before = events[events.size() - 2];
+  EXPECT_EQ(before["event"], "left-out");
+  EXPECT_EQ(before["of"], "flood");
+}
+
 TEST(Log, WarningsHaveTheirMeasure) {
   constexpr int kMany = 1000;
   const auto events = written([] {
