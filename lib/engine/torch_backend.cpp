@@ -5,6 +5,8 @@
 
 #include "engine/codec_factory.h"
 #include "mimi/torch_codec.h"
+#include "nn/rope_frequencies.h"
+#include "nn/torch_exponential.h"
 
 namespace moshi::engine {
 namespace {
@@ -17,6 +19,9 @@ std::unique_ptr<mimi::Codec> make(const CodecRequest& request) {
 
 }  // namespace
 
-void add_torch_backend() { register_torch(make, "LibTorch " TORCH_VERSION); }
+void add_torch_backend() {
+  register_torch(make, "LibTorch " TORCH_VERSION);
+  nn::set_exponential(nn::torch_exponential);
+}
 
 }  // namespace moshi::engine

@@ -42,9 +42,10 @@ TEST(Rope, RotatesPairsByPositionTimesFrequency) {
   }
 }
 
-TEST(RopeFrequencies, AreThoseOfTheReferenceToTheLastBit) {
-  // Of the published codec: the reference's exponential rounds this one up where the nearest float lies below.
-  EXPECT_EQ(rope_frequencies(64, 10000.0f)[3], 0x1.afd136p-2f);
+TEST(RopeFrequencies, AreRoundedCorrectly) {
+  // Of the published codec: exponentials of PyTorch's round these two up where the nearest float lies below.
+  EXPECT_EQ(rope_frequencies(64, 10000.0f)[3], 0x1.afd134p-2f);
+  EXPECT_EQ(rope_frequencies(64, 10000.0f)[11], 0x1.59742ap-5f);
   for (const int head_dim : {16, 64, 128, 256}) {
     const std::vector<float> frequencies = rope_frequencies(head_dim, 10000.0f);
     ASSERT_EQ(frequencies.size(), static_cast<size_t>(head_dim / 2));
@@ -53,6 +54,15 @@ TEST(RopeFrequencies, AreThoseOfTheReferenceToTheLastBit) {
       EXPECT_NEAR(frequencies[i], exact, exact * 1e-6);
     }
   }
+}
+
+TEST(RopeFrequencies, TakeTheExponentialThatIsSet) {
+  const Exponential before = set_exponential([](float* numbers, size_t count) {
+    for (size_t i = 0; i < count; ++i) numbers[i] = numbers[i] == 0 ? 1 : 2;
+  });
+  EXPECT_EQ(rope_frequencies(8, 10000.0f), (std::vector<float>{1, 2, 2, 2}));
+  set_exponential(before);
+  EXPECT_EQ(rope_frequencies(64, 10000.0f)[3], 0x1.afd134p-2f);
 }
 
 TEST(SinEmbedding, HasCosinesFirst) {
