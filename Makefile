@@ -11,7 +11,7 @@ ORACLE_SERVER = $(shell .ci/setup --path oracle-server)
 export DEMO_IN := $(value IN)
 export DEMO_MODEL := $(value MODEL)
 
-.PHONY: all configure build product help demo serve test parity bench train quality shell clean
+.PHONY: all configure build product help demo serve test parity bench bench-server train quality shell clean
 .SILENT:
 
 all: build
@@ -25,6 +25,7 @@ help:
 	echo 'make test                  all tests that need no reference implementation'
 	echo 'make parity                compare with the reference implementation, live, on fresh seeds'
 	echo 'make bench                 measure, and rewrite the tables of docs/benchmarks.md'
+	echo 'make bench-server          measure moshi-server and its page; the last quarter of an hour of make bench'
 	echo 'make train                 make the embedded models anew (an hour or two); goes on where it was stopped'
 	echo 'make quality               measure the embedded codec, and rewrite the tables and pictures of docs/quality.md'
 	echo 'make shell                 a shell in which gst-launch-1.0 finds the elements'
@@ -74,6 +75,14 @@ bench: build
 	.ci/setup demo oracle
 	$(ORACLE) tests/bench/run.py --build $(BUILD) $(BENCH_ARGS)
 	$(ORACLE) tests/bench/lm_run.py --build $(BUILD) $(LM_BENCH_ARGS)
+	$(MAKE) bench-server
+
+# With Debian's Python, for its websockets.
+bench-server: build
+	.ci/setup test
+	/usr/bin/python3 tests/bench/talk_soak.py $(BUILD)
+	/usr/bin/python3 tests/bench/talk_connects.py $(BUILD)
+	/usr/bin/python3 tests/page/mouth_to_ear.py $(BUILD)
 
 train:
 	.ci/setup training

@@ -195,7 +195,8 @@ ConversationStats PipelineConversation::stats() const {
   ConversationStats stats;
   stats.frames_in = heard_before_;
   stats.frames_out = answered_before_ + answered_;
-  stats.dropped_frames = (queue_.dropped_samples() + kFrame - 1) / kFrame;
+  stats.dropped_samples = queue_.dropped_samples();
+  stats.dropped_frames = (stats.dropped_samples + kFrame - 1) / kFrame;
   stats.bad_packets = undecodable_before_;
   stats.seed = seed_;
   if (!pipeline_) return stats;

@@ -62,6 +62,7 @@ std::string stats_metadata(const ConversationStats& stats, const Delays& delays,
   json["frames_in"] = stats.frames_in;
   json["frames_out"] = stats.frames_out;
   json["dropped_frames"] = stats.dropped_frames;
+  json["dropped_samples"] = stats.dropped_samples;
   json["lag_ms"] = milliseconds(stats.lag_seconds);
   json["frame_delay_ms"] = {{"p50", milliseconds(delays.quantile(0.5))}, {"p99", milliseconds(delays.quantile(0.99))}};
   json["sessions"] = sessions;

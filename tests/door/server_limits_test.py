@@ -375,6 +375,17 @@ async def a_slow_model_is_late_and_says_so():
             assert client.samples // talk.FRAME + stats["dropped_frames"] >= 58, (client.samples, stats)
 
 
+async def a_machine_that_does_not_keep_up_is_told_so():
+    """What it is measured to carry is less than one conversation; one is let in all the same."""
+    with talk.Server(MOSHI_FAKE_STEP_MS="120") as server:
+        warning = server.wait_event(lambda event: event.get("event") == "slow" and event)
+        assert warning["level"] == "warning" and 0 < warning["real_time"] < 1, warning
+        assert server.metrics()["moshi_sessions_capacity"] == 1
+        async with talk.Talk(server, "audio=pcm") as client:
+            await client.handshake()
+            await client.converse(4)
+
+
 def cases():
     return [
         places_of_the_queue, refused_when_full, nobody_waits_without_a_queue, many_come_and_go_in_the_queue,
@@ -383,6 +394,7 @@ def cases():
         a_client_that_never_reads, clients_that_vanish, frames_that_no_websocket_may_send,
         pings_of_the_websocket_are_answered, half_a_request, requests_that_are_none, one_conversation_fails,
         conversations_that_cannot_begin, a_slow_model_is_late_and_says_so,
+        a_machine_that_does_not_keep_up_is_told_so,
     ]  # fmt: skip
 
 

@@ -1,106 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""The page in a headless Chromium, whose microphone plays speech, against moshi-server with the embedded models."""
-import contextlib
+"""The page in a headless Chromium, against moshi-server with the embedded models."""
 import json
-import pathlib
 import re
-import sys
 import tempfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "door"))
-
-import browser  # noqa: E402
-import door  # noqa: E402
-import ogg_opus  # noqa: E402
-import page_checks  # noqa: E402
-import recording  # noqa: E402
-import talk  # noqa: E402
-
-engine = browser  # firefox_test.py has another
-PHONE = (390, 844)
-PLACES = ("--sessions", "2")
+import opened
+import page_checks
+from opened import PHONE, PLACES, address, begin, browser, check_complaints, mood, page, server, words
 
 
-def server(*options):
-    return talk.Server(*(options or PLACES), core="real")
-
-
-@contextlib.contextmanager
-def page(running, path="/", size=(1280, 900), good=True, **how):
-    """A tab with the page, and its browser. A good page makes the browser complain of nothing."""
-    with tempfile.TemporaryDirectory() as folder:
-        microphone = pathlib.Path(folder) / "microphone.wav"
-        recording.write_with_pauses(ogg_opus.recording(), microphone)
-        with engine.Browser(folder, microphone=microphone, **how) as its_browser:
-            tab = its_browser.tab()
-            tab.size(*size, phone=size == PHONE)
-            tab.open(address(running) + path)
-            yield tab, its_browser
-            if good:
-                check_complaints(tab)
-
-
-def check_complaints(tab, *expected):
-    """The browser's console and log: nothing but lines with one of these parts."""
-    failures = [line for line in tab.complaints if not any(part in line for part in expected)]
-    assert not failures, failures
-
-
-def address(running):
-    return f"{running.url.partition(':')[0]}://localhost:{running.port}"
-
-
-def begin(tab):
-    tab.wait_text("#word", "Ready")
-    tab.click("#talk")
-    tab.wait_text("#word", "Talking")
-
-
-def mood(tab):
-    return tab.run("document.querySelector('#stage').dataset.mood")
-
-
-def words(tab):
-    return tab.text("#lines").count("silence") + tab.text("#lines").count("speech")
-
-
-def talk_for(tab, seconds):
-    """Until the clock beside the state says so."""
-    tab.wait_text("#count", tuple(f"0:{second:02}" for second in range(seconds, 60)))
-
-
-def speech_comes_back():
-    with server() as running, page(running) as (tab, its_browser):
-        tab.wait_text("#model", "parrot")
-        begin(tab)
-        tab.wait_text("#lines", "speech")
-        tab.wait_text("#lines", "silence")
-        talk_for(tab, 16)
-        assert re.fullmatch(r"about \d+ ms", tab.text("#figure-mouth-to-ear")), tab.text("#figures")
-        assert re.fullmatch(r"\d+ / \d+ ms", tab.text("#figure-server")), tab.text("#figures")
-        assert tab.text("#figure-lost").startswith("0 of "), tab.text("#figure-lost")
-        tab.click("#talk")
-        tab.wait_text("#word", "ended")
-        tab.click("#save-sound")
-        rate, left, right = recording.read(its_browser.wait_download(".wav"))
-        tab.click("#save-text")
-        text = its_browser.wait_download(".txt").read_text()
-    assert len(left) == len(right) and len(left) / rate > 15, (len(left), len(right), rate)
-    late, alike = recording.delay(recording.envelope(left, rate), recording.envelope(right, rate))
-    print(f"# the parrot is {late:.3f} s late, correlation {alike:.2f}")
-    assert 1.9 < late < 3.5 and alike > 0.6, (late, alike)
-    assert re.search(r"^\[\d\d:\d\d\.\d\] .*speech", text, re.M) and "silence" in text, text
-
-
-def both_encodings_are_heard():
-    with server() as running, page(running) as (tab, _):
-        for encoding in ("opus", "pcm"):
-            tab.run(f"localStorage.setItem('moshi-settings', JSON.stringify({{encoding: '{encoding}'}}))")
-            tab.open(address(running))
+def page_opened_while_models_are_loaded():
+    with server(*PLACES, core="fake", wait=False, MOSHI_FAKE_LOAD_MS="4000") as running:
+        running.wait_listening()
+        with page(running, good=False) as (tab, _):
+            tab.wait_text("#word", "not ready")
+            assert tab.run("document.querySelector('#talk').disabled")
+            tab.wait_text("#word", "Ready")
+            assert re.search(r"You talk to (?!a model without a name)", tab.text("#model")), tab.text("#model")
             begin(tab)
-            tab.wait_text("#lines", "speech")
-            tab.click("#talk")
-            tab.wait_text("#word", "ended")
+            check_complaints(tab, "503")
 
 
 def encrypted_page_talks():
@@ -110,47 +28,6 @@ def encrypted_page_talks():
                 assert tab.run("location.protocol") == "https:"
                 begin(tab)
                 tab.wait_text("#lines", "speech")
-
-
-def reconnects_after_a_restart():
-    running = server()
-    with contextlib.ExitStack() as stack:
-        stack.callback(running.process.kill)
-        tab, _ = stack.enter_context(page(running, good=False))
-        begin(tab)
-        tab.wait_text("#lines", "speech")
-        running.process.kill()
-        running.process.wait()
-        tab.wait_text("#word", "Reconnecting")
-        assert tab.text("#talk") == "Give up"
-        before = tab.text("#lines")
-        stack.enter_context(server(*PLACES, "--port", str(running.port)))
-        tab.wait_text("#word", "Talking")
-        browser.wait_for("text after the restart", lambda: "speech" in tab.text("#lines")[len(before) :])
-        assert tab.text("#lines").startswith(before), "what was written before is lost"
-        tab.click("#talk")
-        tab.wait_text("#word", "ended")
-        check_complaints(tab, "ERR_CONNECTION", "WebSocket", "503", "The connection to ws:", "establish a connection")
-
-
-def second_client_waits_its_turn():
-    with server("--sessions", "1", "--queue", "1") as running, page(running) as (first, its_browser):
-        begin(first)
-        second, third = its_browser.tab(), its_browser.tab()
-        second.open(address(running))
-        second.wait_text("#detail", "place")
-        second.click("#talk")
-        assert "1 of 1" in second.wait_text("#word", "Waiting")
-        third.open(address(running))
-        third.wait_text("#word", "Ready")
-        third.click("#talk")
-        third.wait_text("#word", "All places are taken")
-        assert third.text("#talk") == "Start again" and mood(third) == "bad"
-        first.click("#talk")
-        first.wait_text("#word", "ended")
-        second.wait_text("#word", "Talking")
-        second.wait_text("#lines", ("speech", "silence"))
-        assert not second.complaints, second.complaints
 
 
 def refused_microphone_is_explained():
@@ -262,19 +139,6 @@ def keyboard_is_enough():
         tab.wait_text("#word", "ended")
 
 
-def muted_is_silence():
-    with server() as running, page(running) as (tab, its_browser):
-        begin(tab)
-        tab.click("#mute")
-        talk_for(tab, 6)
-        tab.click("#talk")
-        tab.wait_text("#word", "ended")
-        tab.click("#save-sound")
-        rate, left, _ = recording.read(its_browser.wait_download(".wav"))
-    late = left[2 * rate :]
-    assert late and max(map(abs, late)) == 0
-
-
 def screen_readers_are_told():
     with server() as running, page(running) as (tab, _):
         begin(tab)
@@ -306,8 +170,8 @@ def can_be_read():
         tab.run("document.querySelectorAll('details').forEach((box) => (box.open = true))")
         for scheme in ("light", "dark"):
             tab.media(prefers_color_scheme=scheme)
-            for mood in ("calm", "busy", "good", "bad"):
-                tab.run(f"document.querySelector('#stage').dataset.mood = '{mood}'")
+            for tone in ("calm", "busy", "good", "bad"):
+                tab.run(f"document.querySelector('#stage').dataset.mood = '{tone}'")
                 page_checks.check_contrast(tab, scheme)
         tab.media(prefers_reduced_motion="reduce")
         assert not tab.run("document.getAnimations().length")
@@ -420,52 +284,6 @@ def missing_server_is_explained():
         tab.open("about:blank")
 
 
-SPY = """
-for (const name of ['AudioContext', 'AudioWorkletNode']) {
-  window[name] = class extends window[name] {
-    constructor(...how) { super(...how); (window.made ??= []).unshift(this); }
-  };
-}
-const ask = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
-if (ask) {
-  navigator.mediaDevices.getUserMedia = async (how) => {
-    const stream = await ask(how);
-    [window.track] = stream.getAudioTracks();
-    return stream;
-  };
-}
-"""
-
-
-def interruptions_are_told():
-    """A call stops the sound and mutes the microphone; what a click cures is offered until it is cured."""
-    mute = (
-        "Object.defineProperty(track, 'muted', {value: %s, configurable: true});"
-        "track.dispatchEvent(new Event('%s'))"
-    )
-    with server() as running, page(running) as (tab, _):
-        tab.send("Page.addScriptToEvaluateOnNewDocument", source=SPY)
-        tab.open(address(running))
-        begin(tab)
-        tab.run("made.find((one) => one instanceof AudioContext).suspend()")
-        tab.wait_text("#note", "stopped the sound")
-        tab.run(mute % ("true", "mute"))
-        tab.wait_text("#note", "Let the sound go on")
-        tab.click("#resume")
-        tab.wait_text("#note", "system muted")
-        tab.run(mute % ("false", "unmute"))
-        browser.wait_for("no note", lambda: tab.text("#note") == "")
-        assert tab.text("#word") == "Talking"
-        for end, word in (
-            ("track.dispatchEvent(new Event('ended'))", "microphone is gone"),
-            ("made[0].dispatchEvent(new Event('processorerror'))", "stopped the sound"),
-        ):
-            tab.run(end)
-            tab.wait_text("#word", word)
-            tab.click("#talk")
-            tab.wait_text("#word", "Talking")
-
-
 def double_clicks_begin():
     with server() as running, page(running) as (tab, _):
         tab.wait_text("#word", "Ready")
@@ -483,17 +301,12 @@ def time_limit_is_explained():
 
 
 CASES = [
-    speech_comes_back, both_encodings_are_heard, encrypted_page_talks, reconnects_after_a_restart,
-    second_client_waits_its_turn, refused_microphone_is_explained, insecure_page_is_explained,
-    old_browser_is_explained, page_that_cannot_start_is_explained, idle_page_draws_nothing, token_is_asked_for,
-    keyboard_is_enough, muted_is_silence, screen_readers_are_told, fits_a_phone, can_be_read,
+    page_opened_while_models_are_loaded, encrypted_page_talks, refused_microphone_is_explained,
+    insecure_page_is_explained, old_browser_is_explained, page_that_cannot_start_is_explained, idle_page_draws_nothing,
+    token_is_asked_for, keyboard_is_enough, screen_readers_are_told, fits_a_phone, can_be_read,
     settings_are_kept_and_checked, devices_can_be_chosen, screen_stays_on, transcript_follows_the_reader,
-    stopped_server_is_explained, missing_server_is_explained, interruptions_are_told, double_clicks_begin,
-    time_limit_is_explained,
+    stopped_server_is_explained, missing_server_is_explained, double_clicks_begin, time_limit_is_explained,
 ]  # fmt: skip
 
 if __name__ == "__main__":
-    if not browser.program():
-        door.skip("there is no chromium (MOSHI_TEST_BROWSER names another)")
-    wanted = sys.argv[2:]
-    talk.main([case for case in CASES if not wanted or case.__name__ in wanted])
+    opened.main(CASES)

@@ -223,7 +223,7 @@ test('the network is back while reasons are asked for: one connection', async ()
   assert.deepEqual([clock.timers.size, online.size], [0, 0]);
 });
 
-test('a computer that slept tries once more', () => {
+test('a computer that slept tries again', async () => {
   const {log} = connect();
   FakeSocket.all[0].open();
   FakeSocket.all[0].tell(0);
@@ -231,6 +231,25 @@ test('a computer that slept tries once more', () => {
   for (const timer of clock.timers.values()) timer.at += 3600 * S;
   clock.pass(2 * S);
   assert.deepEqual(log.map(([name]) => name), ['connecting', 'begun', 'lost', 'connecting']);
+  for (let n = 0; n < 20; ++n) {  // the network is not there yet
+    FakeSocket.all.at(-1).drop(1006);
+    await settled();
+    clock.pass(5 * S);
+  }
+  assert.ok(!log.some(([name]) => name === 'ended'));
+  FakeSocket.all.at(-1).open();
+  FakeSocket.all.at(-1).tell(0);
+  assert.equal(log.at(-1)[0], 'begun');
+});
+
+test('a server that says what it is waiting for is not given up', async () => {
+  const {log} = connect(async () => ({again: true, there: true, reason: 'The server is still loading its model.'}));
+  for (let n = 0; n < 400; ++n) {
+    FakeSocket.all.at(-1).drop(1006);
+    await settled();
+    clock.pass(5 * S);
+  }
+  assert.ok(!log.some(([name]) => name === 'ended'));
 });
 
 test('it gives up at last', async () => {

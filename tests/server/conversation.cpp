@@ -209,6 +209,7 @@ TEST_F(ConversationTest, TheOldestIsDroppedWhereSoundComesTooFast) {
   const auto stats = conversation_->stats();
   EXPECT_EQ(stats.frames_in + stats.dropped_frames, 49u);
   EXPECT_GE(stats.dropped_frames, 35u);
+  EXPECT_EQ((stats.dropped_samples + wire::kFrameSamples - 1) / wire::kFrameSamples, stats.dropped_frames);
   EXPECT_EQ(stats.frames_out, stats.frames_in);
 }
 

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: MIT
 // @ts-check
-// How long the answers take: frame n that is sent is answered by number n - 1 of those that come, since the first frame
-// of a conversation is not heard.
+// How long the answers take: frame n that is heard is answered by number n - 1 of those that come, since the first
+// frame of a conversation is not heard. What the server drops of the sound that is sent need not be whole frames.
 import {FRAME_SAMPLES} from './protocol.js';
 
 const KEPT = 512;
-/** Frames that may be under way: beyond, what is not answered never will be. */
-const MOST_UNDER_WAY = 128;
+/** Packets that may be under way: beyond, what is not answered never will be. */
+const MOST_UNDER_WAY = 512;
 
 export class AnswerDelays {
   #sentSamples = 0;
   #receivedSamples = 0;
   #dropped = 0;
   /**
-   * When the last packet of a frame was sent.
-   * @type {Map<number, number>}
+   * Packets, oldest first: samples that were sent up to its end, and when it was sent.
+   * @type {{end: number, at: number}[]}
    */
-  #sentAt = new Map();
+  #sent = [];
   /** @type {number[]} */
   #delays = [];
 
@@ -30,12 +30,9 @@ export class AnswerDelays {
 
   /** @param {number} samples @param {number} now ms */
   sent(samples, now) {
-    const before = this.sentFrames;
     this.#sentSamples += samples;
-    for (let frame = before; frame < this.sentFrames; ++frame) {
-      this.#sentAt.set(frame, now);
-      this.#sentAt.delete(frame - MOST_UNDER_WAY);
-    }
+    this.#sent.push({end: this.#sentSamples, at: now});
+    if (this.#sent.length > MOST_UNDER_WAY) this.#sent.shift();
   }
 
   /** @param {number} samples @param {number} now ms */
@@ -43,21 +40,20 @@ export class AnswerDelays {
     const before = this.receivedFrames;
     this.#receivedSamples += samples;
     for (let answer = before; answer < this.receivedFrames; ++answer) {
-      const frame = answer + 1 + this.#dropped;
-      const sentAt = this.#sentAt.get(frame);
-      if (sentAt === undefined) continue;
-      this.#sentAt.delete(frame);
-      this.#delays.push(now - sentAt);
+      const end = (answer + 2) * FRAME_SAMPLES + this.#dropped;
+      while (this.#sent.length > 0 && this.#sent[0].end < end) this.#sent.shift();
+      if (this.#sent.length === 0) continue;
+      this.#delays.push(now - this.#sent[0].at);
       if (this.#delays.length > KEPT) this.#delays.shift();
     }
   }
 
   /**
-   * Frames that the server did not hear, since the beginning.
-   * @param {number} frames
+   * What the server did not hear, since the beginning.
+   * @param {number} samples
    */
-  dropped(frames) {
-    this.#dropped = frames;
+  dropped(samples) {
+    this.#dropped = samples;
   }
 
   /** @returns {{last: number, p50: number, p99: number} | null} ms */

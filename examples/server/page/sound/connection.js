@@ -10,7 +10,7 @@ import {KIND, closeOf, makeMessage, parseMessage, parseMetadata, textOf} from '.
  * @property {number} tick How often silence is looked for.
  * @property {number[]} waits Before each attempt to connect again; then the last one.
  * @property {number} settled After so long a conversation, the next loss begins with the first wait.
- * @property {number} giveUp After so long without a message, nothing is tried any more.
+ * @property {number} giveUp After so long without a server that answers, nothing is tried any more.
  */
 
 /** @type {Times} */
@@ -34,8 +34,8 @@ const TIMES = {
  */
 
 /**
- * Why there is no connection, and whether to try again.
- * @typedef {{again: true, reason: string} |
+ * Why there is no connection, and whether to try again. `there`: the server answers, it only cannot talk now.
+ * @typedef {{again: true, reason: string, there?: boolean} |
  *     {again: false, reason: Ended['reason'], title: string, advice: string}} Answer
  */
 
@@ -52,8 +52,12 @@ export class Connection {
   #sentence = '';
   #lastReceived = 0;
   #lastSent = 0;
-  /** Of any connection. */
-  #lastMessage = performance.now();
+  /**
+   * When it was noticed that the server does not answer; null: it did, of late. Not when it last said something: a
+   * computer that slept for hours has tried nothing yet.
+   * @type {number | null}
+   */
+  #awaySince = null;
   #begun = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #retry;
@@ -141,7 +145,8 @@ export class Connection {
 
   /** @param {unknown} data */
   #take(data) {
-    this.#lastReceived = this.#lastMessage = performance.now();
+    this.#lastReceived = performance.now();
+    this.#awaySince = null;
     // here and not by the clock, which browsers let run once a minute in hidden tabs
     if (this.#lastReceived - this.#lastSent > this.#times.ping) this.#send(KIND.ping);
     const message = parseMessage(data);
@@ -188,8 +193,9 @@ export class Connection {
       this.#events.ended(answer.reason, answer.title, answer.advice);
       return;
     }
-    // not at the first loss: a computer that slept for hours has tried nothing yet
-    if (this.#attempt > 0 && performance.now() - this.#lastMessage > this.#times.giveUp) {
+    const now = performance.now();
+    this.#awaySince = answer.there ? null : this.#awaySince ?? now;
+    if (this.#awaySince !== null && now - this.#awaySince > this.#times.giveUp) {
       this.close();
       this.#events.ended('lost', 'The server cannot be reached', answer.reason);
       return;

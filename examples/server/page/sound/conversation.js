@@ -10,7 +10,7 @@ import {Link} from './link.js';
 import {Meter} from './meter.js';
 import {askForMicrophone} from './microphone.js';
 import {opusSupported} from './opus_codec.js';
-import {chatAddress} from './protocol.js';
+import {FRAME_SAMPLES, chatAddress} from './protocol.js';
 import {explainUnopened} from './reach.js';
 import {Recording} from './recording.js';
 import {SoundCard, makeContext, stopStream} from './sound_card.js';
@@ -101,10 +101,10 @@ import {Lines} from './texts.js';
  * @property {number | null} outputMs From the page to the ear.
  * @property {number | null} mouthToEarMs Estimate: how long a sound takes from the mouth through the server to the ear;
  *     what a model waits for before it answers comes on top.
- * @property {number} sentFrames
- * @property {number} receivedFrames
+ * @property {number} sentFrames Since the connection was made.
+ * @property {number} receivedFrames Since the connection was made.
  * @property {number} unsentMs Sound that waits in the browser for the network.
- * @property {number} droppedFrames By the server, and by the page when the network does not take them.
+ * @property {number} droppedFrames By the server, and by the page when the network does not take them; of sentFrames.
  * @property {ServerStats | null} server As the server tells them.
  * @property {number} recordedSeconds
  */
@@ -178,7 +178,7 @@ export class Conversation extends EventTarget {
     this.#leave();
     const generation = this.#generation;
     this.#settings = {...settings};
-    this.#recording.limit = settings.recordSeconds ?? 3600;
+    this.#recording.limit = Math.max(settings.recordSeconds ?? 3600, this.#recording.seconds);
     this.#toldFull = false;
     if (typeof AudioWorkletNode === 'undefined' && globalThis.isSecureContext) {
       this.#end('sound', 'This browser cannot handle sound', 'Use a current Chrome, Edge, Firefox or Safari.');
@@ -215,6 +215,7 @@ export class Conversation extends EventTarget {
    */
   mute(muted) {
     this.muted = muted;
+    this.#card?.mute(muted);
   }
 
   /** @param {number} volume 0 to 1 */
@@ -232,9 +233,11 @@ export class Conversation extends EventTarget {
   /** @param {string} deviceId */
   async setSpeaker(deviceId) {
     this.#settings.speaker = deviceId;
+    const card = this.#card;
     try {
-      await this.#card?.setSpeaker(deviceId);
+      await card?.setSpeaker(deviceId);
     } catch {
+      if (card !== this.#card) return; // it was closed meanwhile
       this.#tell('note', {title: 'The chosen loudspeaker cannot be used', advice: 'The sound goes on where it was.'});
     }
   }
@@ -301,6 +304,7 @@ export class Conversation extends EventTarget {
     this.analysers = this.#card.analysers;
     this.#card.setLimit(settings.mostLagMs ?? 200);
     this.#card.setVolume(settings.volume ?? 1);
+    this.#card.mute(this.muted);
     if (settings.speaker) this.setSpeaker(settings.speaker);
     this.#card.resume().catch(() => {});
     if (!this.#card.running) setTimeout(() => this.#tellSilence(generation), 500);
@@ -341,7 +345,7 @@ export class Conversation extends EventTarget {
         },
         stats: (stats) => {
           this.#serverStats = stats;
-          this.#link?.delays.dropped(stats.dropped_frames);
+          this.#link?.delays.dropped(stats.dropped_samples ?? stats.dropped_frames * FRAME_SAMPLES);
         },
         lost: (reason, attempt, inMs) => this.#lost(reason, attempt, inMs),
         ended: (reason, title, advice) => this.#end(reason, title, advice),
@@ -401,7 +405,6 @@ export class Conversation extends EventTarget {
 
   /** @param {number} time @param {Float32Array} samples */
   #captured(time, samples) {
-    if (this.muted) samples.fill(0);
     this.#link?.write(samples);
     this.#you.add(samples);
     this.#record('you', time, samples);

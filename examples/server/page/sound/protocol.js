@@ -30,7 +30,8 @@ export const FRAME_SAMPLES = 1920;
  * @typedef {object} ServerStats
  * @property {number} frames_in
  * @property {number} frames_out
- * @property {number} dropped_frames
+ * @property {number} dropped_frames Rounded up.
+ * @property {number} [dropped_samples]
  * @property {number} lag_ms
  * @property {{p50: number, p99: number}} [frame_delay_ms]
  * @property {number} [sessions]

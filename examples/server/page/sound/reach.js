@@ -20,7 +20,7 @@ export async function explainUnopened(server, token) {
   try {
     const info = await fetch(serverAddress(server, 'api/info'),
       token ? {...how, headers: {Authorization: `Bearer ${token}`}} : how);
-    if (!info.ok) return explainStatus(info.status, token);
+    if (!info.ok && info.status !== 503) return explainStatus(info.status, token);
     const health = await fetch(serverAddress(server, 'health'), how);
     return explainHealth((await health.json()).status);
   } catch {
@@ -51,9 +51,9 @@ export function explainStatus(status, token) {
  * @returns {Answer}
  */
 export function explainHealth(status) {
-  if (status === 'loading') return {again: true, reason: 'The server is still loading its model.'};
+  if (status === 'loading') return {again: true, there: true, reason: 'The server is still loading its model.'};
   if (status === 'stopping') return {again: true, reason: 'The server stops.'};
-  if (status === 'full') return {again: true, reason: 'All places are taken.'};
+  if (status === 'full') return {again: true, there: true, reason: 'All places are taken.'};
   return {
     again: true,
     reason: 'The server is there, but does not let this page talk. Either a proxy before it does not pass WebSockets ' +

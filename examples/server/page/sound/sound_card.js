@@ -152,6 +152,11 @@ export class SoundCard {
     this.#gain.gain.setTargetAtTime(volume, this.#context.currentTime, 0.02);
   }
 
+  /** @param {boolean} muted The microphone is silent for everything here. */
+  mute(muted) {
+    this.#track.enabled = !muted;
+  }
+
   /** @param {string} deviceId Does nothing where the browser cannot choose. */
   async setSpeaker(deviceId) {
     await this.#context.setSinkId?.(deviceId);

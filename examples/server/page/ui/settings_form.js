@@ -43,7 +43,7 @@ const GROUPS = [
       {
         name: 'encoding',
         label: 'Sound on the network',
-        choices: {auto: 'Opus, or else PCM', opus: 'Opus (5 kB/s)', pcm: 'PCM (48 kB/s)'},
+        choices: {auto: 'Opus, or else PCM', opus: 'Opus (8 kB/s)', pcm: 'PCM (48 kB/s)'},
       },
     ],
   },
