@@ -41,6 +41,12 @@ def run(command, folder, **more):
     )
 
 
+def install(folder):
+    """Everything as `meson install` puts it, below `folder`."""
+    subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", folder], check=True,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
+
+
 def write_wav(path, seconds, rate=44100, channels=2):
     """A quiet ramp: what is in it does not matter to the fake core."""
     with wave.open(str(path), "wb") as out:

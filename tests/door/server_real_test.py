@@ -109,4 +109,20 @@ async def draws_and_seeds():
             assert client.sound == one
 
 
-talk.main([the_parrot_repeats, what_it_says_of_the_embedded_models, places_are_measured, draws_and_seeds])
+async def an_installation_is_enough():
+    """The program finds elements, core and models beside itself; the page is in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        door.install(folder)
+        (program,) = pathlib.Path(folder).rglob("bin/moshi-server")
+        nothing = {"GST_PLUGIN_PATH": "", "MOSHI_CORE": "", "LD_LIBRARY_PATH": ""}
+        with talk.Server("--sessions", "1", program=program, **nothing) as server:
+            status, headers, page = server.get("/")
+            assert status == 200 and headers["Content-Type"].startswith("text/html") and b"main.js" in page, headers
+            client = await converse(server, "audio=pcm&seed=1", frames=60)
+        assert "speech" in "".join(client.text), client.text
+
+
+talk.main([
+    the_parrot_repeats, an_installation_is_enough, what_it_says_of_the_embedded_models, places_are_measured,
+    draws_and_seeds,
+])  # fmt: skip

@@ -62,13 +62,13 @@ RESTART = bytes([Kind.CONTROL, 3])
 class Server:
     """A moshi-server on a free port; its log is read as JSON. Leaving the `with` ends it with SIGTERM."""
 
-    def __init__(self, *options, core="fake", wait=True, wrapper=(), **environment):
+    def __init__(self, *options, core="fake", wait=True, wrapper=(), program=PROGRAM, **environment):
         self.events, self.lines = [], []
         self.url = None
         self.context = None  # of TLS, for clients
         self.fine = (0,)  # statuses with which it may end
         self._news = threading.Condition()
-        command = [*wrapper, PROGRAM, "--log", "json"]
+        command = [*wrapper, program, "--log", "json"]
         command += [] if "--port" in options else ["--port", "0"]
         variables = {"MOSHI_CORE": str(CORES[core])}
         variables |= {"MOSHI_DEFAULT_MODEL": ""} | environment

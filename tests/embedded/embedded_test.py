@@ -146,8 +146,7 @@ def the_demo_uses_them(folder):
 
 def installed(folder):
     """Plugin, core and models as `meson install` puts them; returns the environment and the folder of the core."""
-    subprocess.run(["meson", "install", "-C", door.BUILD, "--no-rebuild", "--destdir", folder / "root"], check=True,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
+    door.install(folder / "root")
     (plugin,) = (folder / "root").rglob("libgstmoshi.so")
     (core,) = (folder / "root").rglob("libmoshi-core.so")
     return {"GST_PLUGIN_PATH": str(plugin.parent), "MOSHI_CORE": str(core)}, core.parent
