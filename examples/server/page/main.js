@@ -316,3 +316,4 @@ function fullness(info) {
 }
 
 new Page().start();
+document.documentElement.dataset.started = ''; // old.js says so where it is missing
