@@ -41,7 +41,8 @@ bool distinct(std::initializer_list<std::string> names) {
     std::error_code error;  // of what is not there, which is no matter
     const auto whole = std::filesystem::absolute(local ? std::string(local.get()) : name, error);
     if (std::filesystem::is_other(whole, error)) continue;  // a pipe's own name leads to no path
-    if (!seen.insert(std::filesystem::weakly_canonical(whole, error)).second) return fail(name + " is named twice: one would be written over the other");
+    if (!seen.insert(std::filesystem::weakly_canonical(whole, error)).second)
+      return fail(name + " is named twice: one would be written over the other");
   }
   return true;
 }

@@ -17,13 +17,13 @@ namespace server {
 constexpr double kFrameSeconds = static_cast<double>(wire::kFrameSamples) / wire::kSampleRate;
 
 struct ConversationStats {
-  uint64_t frames_in = 0;       ///< Frames that the model has heard.
-  uint64_t frames_out = 0;      ///< Frames that came out.
+  uint64_t frames_in = 0;        ///< Frames that the model has heard.
+  uint64_t frames_out = 0;       ///< Frames that came out.
   uint64_t dropped_samples = 0;  ///< Sound that was dropped because it came too fast, at 24 kHz.
   uint64_t dropped_frames = 0;   ///< The same in frames, rounded up.
-  double lag_seconds = 0;       ///< Sound that was pushed, neither dropped nor answered yet.
-  uint64_t bad_packets = 0;     ///< That could not be decoded; the model hears silence in their place.
-  int64_t seed = -1;            ///< In use, also where none was asked for.
+  double lag_seconds = 0;        ///< Sound that was pushed, neither dropped nor answered yet.
+  uint64_t bad_packets = 0;      ///< That could not be decoded; the model hears silence in their place.
+  int64_t seed = -1;             ///< In use, also where none was asked for.
 };
 
 /// What a model is, once it has been loaded.

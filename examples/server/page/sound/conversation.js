@@ -179,7 +179,7 @@ export class Conversation extends EventTarget {
     const generation = this.#generation;
     this.#settings = {...settings};
     this.#recording.limit = Math.max(settings.recordSeconds ?? 3600, this.#recording.seconds);
-    this.#toldFull = false;
+    this.#toldFull = settings.recordSeconds === 0;
     if (typeof AudioWorkletNode === 'undefined' && globalThis.isSecureContext) {
       this.#end('sound', 'This browser cannot handle sound', 'Use a current Chrome, Edge, Firefox or Safari.');
       return;
@@ -264,7 +264,7 @@ export class Conversation extends EventTarget {
   clear() {
     this.#lines = new Lines();
     this.#recording = new Recording(this.#settings.recordSeconds ?? 3600);
-    this.#toldFull = false;
+    this.#toldFull = this.#settings.recordSeconds === 0;
     this.#elapsed = 0;
     if (this.#card && this.#offset !== null) this.#offset = GAP_S - this.#card.time;
   }
@@ -422,7 +422,7 @@ export class Conversation extends EventTarget {
   #record(side, time, samples) {
     if (!this.#card || this.#offset === null) return;
     this.#recording.add(side, time + this.#latency[side] + this.#offset, this.#card.rate, samples);
-    if (!this.#recording.full || this.#toldFull || this.#recording.limit === 0) return;
+    if (!this.#recording.full || this.#toldFull) return;
     this.#toldFull = true;
     this.#tell('note', {
       title: 'The recording is full', advice: 'The conversation goes on without it; what was recorded can be saved.',
