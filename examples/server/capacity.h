@@ -17,7 +17,7 @@ struct Capacity {
 };
 
 /// Talks with 1, 2, 4, ... conversations at once, as fast as they go and a quarter of a second each, until not all of
-/// them would go in real time with room of 30 %, or there are 64, or no more fit into memory. `done` is called on the
+/// them would go in real time with room of one half, or there are 64, or no more fit into memory. `done` is called on the
 /// default GMainContext: a capacity, or nothing and a sentence. The probe may be destroyed in it; destroying it sooner
 /// stops the measurement.
 class CapacityProbe {
