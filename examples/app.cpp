@@ -9,12 +9,6 @@ namespace {
 
 const std::string kEchoCaps = "audio/x-raw,format=S16LE,rate=48000,channels=1 ! ";
 
-bool has_property(const char* element_name, const char* property) {
-  const Object<GstElementFactory> factory(gst_element_factory_find(element_name));
-  const Object<GstElement> element(factory ? gst_element_factory_create(factory.get(), nullptr) : nullptr);
-  return element && g_object_class_find_property(G_OBJECT_GET_CLASS(element.get()), property);
-}
-
 }  // namespace
 
 bool has_echo_cancellation() {
@@ -25,10 +19,8 @@ bool has_echo_cancellation() {
 
 std::string echo_canceller() {
   // Automatic gain would bring up what is left of the echo.
-  std::string line = kEchoCaps + "webrtcdsp probe=echo gain-control=false";
-  // Sound servers do not tell all of their delay. Versions without the property always find it out.
-  if (has_property("webrtcdsp", "delay-agnostic")) line += " delay-agnostic=true";
-  return line;
+  // Not delay-agnostic: that passes over the timestamps, which tell what the loudspeaker still holds.
+  return kEchoCaps + "webrtcdsp probe=echo gain-control=false";
 }
 
 std::string echo_probe() { return kEchoCaps + "webrtcechoprobe name=echo"; }
