@@ -17,9 +17,9 @@ struct Capacity {
 };
 
 /// Talks with 1, 2, 4, ... conversations at once, as fast as they go and a quarter of a second each, until not all of
-/// them would go in real time with room of one half, or there are 64, or no more fit into memory. `done` is called on the
-/// default GMainContext: a capacity, or nothing and a sentence. The probe may be destroyed in it; destroying it sooner
-/// stops the measurement.
+/// them would go in real time with room of one half, or there are 64, or no more fit into memory. `done` is called on
+/// the default GMainContext: a capacity, or nothing and a sentence. The probe may be destroyed in it; destroying it
+/// sooner stops the measurement.
 class CapacityProbe {
  public:
   using Done = std::function<void(const Capacity* capacity, std::string problem)>;

@@ -48,24 +48,20 @@ async def one(server, number, joins):
             client.socket.transport.abort()
 
 
-async def empty(server):
-    await talk.eventually(lambda: not server.metrics()["moshi_sessions_active"])
-
-
 def resources(server):
     memory, files, threads = server.resources()
     return {"memory_mb": round(memory / 1024, 1), "files": files, "threads": threads}
 
 
 async def settled(server):
-    await empty(server)
+    await talk.eventually(server.empty)
     await asyncio.sleep(0.5)
     return resources(server)
 
 
 async def settled_from(server, first):
     """The last row: what is only ending, and threads that wait some seconds for more work, are gone by then."""
-    await empty(server)
+    await talk.eventually(server.empty)
     with contextlib.suppress(AssertionError):
         await talk.eventually(lambda: not leaks([first, resources(server)]))
     return resources(server)
@@ -134,7 +130,7 @@ async def measure(server, args):
         await asyncio.gather(
             *(one(server, number, in_waves) for number in range(start, min(args.connects, start + wave)))
         )
-        await empty(server)  # a wave fills all places and the queue: whoever is not quite gone would count
+        await talk.eventually(server.empty)  # a wave fills all places and the queue: whoever is not quite gone would count
     rows.append(await settled(server))
     idle, busy = await refusals(server), await refusals_while_all_talk(server)
     rows.append(await settled_from(server, rows[0]))

@@ -11,8 +11,8 @@ import wave
 
 import door
 import ogg_opus
-from client_program import Client, Stub, main, until
-from talk import FRAME_S, Kind, websockets
+from client_program import Client, Stub, main
+from talk import FRAME_S, Kind, eventually, websockets
 
 RATE = ogg_opus.RATE
 SOUND = "audioconvert ! audioresample ! audio/x-raw,format=F32LE,rate=48000,channels=1"
@@ -31,7 +31,7 @@ class Speaker(Stub):
     """A server that hears everything, and speaks without a pause once the microphone is on."""
 
     async def _converse(self, socket):
-        async with contextlib.AsyncExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             async for data in socket:
                 assert data[0] == Kind.AUDIO, data[:10]
                 if not self.reader.packets:
@@ -73,7 +73,7 @@ def room(played, near=None):
 async def talk(folder, name, *options, near=None):
     """What was played and what was sent while the microphone was heard, as samples, and the lines on standard error."""
     async with Speaker() as stub, Client(folder, stub.url, *room(name, near), *options) as client:
-        await until(lambda: stub.closed or stub.seconds_heard() > SECONDS)
+        await eventually(lambda: stub.closed or stub.seconds_heard() > SECONDS)
         assert not stub.closed, client.lines
         client.process.send_signal(signal.SIGINT)
         code, _, lines = await client.wait()

@@ -176,13 +176,6 @@ def figures_of(lines):
     return json.loads([line for line in lines if "client: stats: " in line][0].partition("stats: ")[2])
 
 
-async def until(condition):
-    end = asyncio.get_running_loop().time() + LIMIT_S
-    while not condition():
-        assert asyncio.get_running_loop().time() < end
-        await asyncio.sleep(0.02)
-
-
 def main(*modules):
     """Runs what modules define that takes nothing but a folder."""
 

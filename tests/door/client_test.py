@@ -23,10 +23,9 @@ from client_program import (
     main,
     refused,
     run,
-    until,
     write_tones,
 )
-from talk import Close, Kind
+from talk import Close, Kind, eventually
 
 # --- From file to file --------------------------------------------------------------------------------------------
 
@@ -163,7 +162,7 @@ async def an_interrupt_ends_the_playing_of_the_rest(folder):
     async with Generous() as stub:
         options = from_file(stub.url, "--after", "0", "--max-lag", "20", "--audio-sink", SINK, output="speaker")
         async with Client(folder, *options) as client:
-            await until(lambda: stub.closed)
+            await eventually(lambda: stub.closed)
             await asyncio.sleep(1)  # of three that are played yet
             client.process.send_signal(signal.SIGINT)
             code, _, lines = await client.wait()
@@ -312,7 +311,7 @@ async def what_is_not_opus_is_an_error(folder):
 async def a_live_conversation_ends_with_an_interrupt(folder):
     async with Stub() as stub, Client(folder, *live(stub.url)) as client:
         await client.says("Ctrl-C ends")
-        await until(lambda: stub.answers >= 20)
+        await eventually(lambda: stub.answers >= 20)
         client.process.send_signal(signal.SIGINT)
         code, out, lines = await client.wait()
         assert code == 0 and out.startswith(" 0 1 2"), (out, lines)
@@ -324,7 +323,7 @@ async def a_live_conversation_ends_with_an_interrupt(folder):
 
 async def a_live_conversation_is_written_to_a_file(folder):
     async with Stub() as stub, Client(folder, *live(stub.url, "--output", "out.wav")) as client:
-        await until(lambda: stub.answers >= 10)
+        await eventually(lambda: stub.answers >= 10)
         client.process.send_signal(signal.SIGTERM)
         code, _, lines = await client.wait()
         assert code == 0, lines
@@ -334,7 +333,7 @@ async def a_live_conversation_is_written_to_a_file(folder):
 async def a_lost_connection_is_made_again(folder):
     async with Stub(leave_after=5) as stub, Client(folder, *live(stub.url)) as client:
         await client.says("connecting again in 0.5 s")
-        await until(lambda: stub.connections == 2 and stub.answers >= 5)
+        await eventually(lambda: stub.connections == 2 and stub.answers >= 5)
         client.process.send_signal(signal.SIGINT)
         code, _, lines = await client.wait()
         assert code == 0 and figures_of(lines)["reconnects"] == 1, lines
@@ -375,9 +374,9 @@ async def a_server_that_says_nothing_any_more_is_left(folder):
 
     async with Stub(nothing, max_queue=None) as stub, Client(folder, *live(stub.url)) as client:
         await client.says("nothing has come from the server for 10 s; connecting again in 0.5 s")
-        await until(lambda: stub.closed)
+        await eventually(lambda: stub.closed)
         assert stub.connections == 1, "the place is given back before another is asked for"
-        await until(lambda: stub.connections == 2)
+        await eventually(lambda: stub.connections == 2)
         client.process.send_signal(signal.SIGINT)
         code, _, lines = await client.wait()
         assert code == 0, lines
@@ -395,7 +394,7 @@ async def a_stalled_network_costs_the_oldest_sound(folder):
     source = ("--audio-source", "audiotestsrc is-live=true wave=white-noise")
     async with Stub(stall, sock=listening, max_queue=1, read_limit=1024) as stub:
         async with Client(folder, *live(stub.url, *source, "--output", "none")) as client:
-            await until(lambda: stub.answers >= 40)
+            await eventually(lambda: stub.answers >= 40)
             client.process.send_signal(signal.SIGINT)
             code, _, lines = await client.wait()
             figures = figures_of(lines)
@@ -423,7 +422,7 @@ async def lag_is_kept_in_check(folder):
                 await answer(self, socket, frame)
 
     async with Hasty() as stub, Client(folder, *live(stub.url, "--max-lag", "0.25")) as client:
-        await until(lambda: stub.answers >= 60)
+        await eventually(lambda: stub.answers >= 60)
         client.process.send_signal(signal.SIGINT)
         code, _, lines = await client.wait()
         playout = figures_of(lines)["playout"]
@@ -473,7 +472,7 @@ async def the_server_starts_again(folder):
             await asyncio.to_thread(server.__exit__, None)
             await client.says("connecting again")
             with await asyncio.to_thread(talk.Server, "--port", str(port)):
-                await until(lambda: client.lines.count("client: connected; Ctrl-C ends the conversation") == 2)
+                await eventually(lambda: client.lines.count("client: connected; Ctrl-C ends the conversation") == 2)
                 client.process.send_signal(signal.SIGINT)
                 code, _, lines = await client.wait()
                 assert code == 0, lines

@@ -37,10 +37,10 @@ def frames_of(sound):
 async def check_answer(client, sound, seed):
     """PCM and text, in their order, are what the model says to this sound, whose first frame it does not hear."""
     wanted = list(fake_model.answer(frames_of(sound)[1:], seed))
-    while len(client.answer()) < len(wanted) + sum(bool(text) for text, _ in wanted):
+    while len(client.sound_and_text()) < len(wanted) + sum(bool(text) for text, _ in wanted):
         await client.receive()
     await client.settle()
-    got = client.answer()
+    got = client.sound_and_text()
     for index, (text, codes) in enumerate(wanted):
         kind, payload = got.pop(0)
         assert kind == Kind.AUDIO and len(payload) == talk.FRAME_BYTES, (index, kind, len(payload))
@@ -465,11 +465,7 @@ async def a_client_that_asks_for_nothing_gets_only_what_the_reference_sends():
 
 
 async def nothing_is_left():
-    def empty():
-        metrics = server().metrics()
-        return metrics["moshi_sessions_active"] == metrics["moshi_sessions_queued"] == 0
-
-    await talk.eventually(empty)
+    await talk.eventually(server().empty)
     assert server().stop() == 0
 
 

@@ -172,6 +172,11 @@ class Server:
         assert status == 200, (status, body)
         return parse_metrics(body.decode())
 
+    def empty(self):
+        """Whether nobody talks or waits."""
+        metrics = self.metrics()
+        return metrics["moshi_sessions_active"] == metrics["moshi_sessions_queued"] == 0
+
     def resources(self):
         """Resident memory in kB, open files and threads, now."""
         folder = pathlib.Path("/proc") / str(self.process.pid)
@@ -337,7 +342,7 @@ class Talk:
         while self.samples < frames * FRAME:
             await self.until(Kind.AUDIO, limit)
 
-    def answer(self):
+    def sound_and_text(self):
         """What came of sound and text, in its order: (kind, payload)."""
         return [(kind, payload) for _, kind, payload in self.messages if kind in (Kind.AUDIO, Kind.TEXT)]
 
@@ -389,11 +394,11 @@ async def status_of(server, query="", **headers):
 
 
 async def eventually(test, limit=LIMIT_S):
-    """Waits until `test` holds: the server learns of a client's end a little later than the client."""
+    """Waits until `test` holds: what another process does or learns, such as a client's end, is a little later."""
     end = time.monotonic() + limit
     while not test():
         assert time.monotonic() < end, "it never came to be"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.02)
 
 
 @functools.lru_cache(maxsize=None)

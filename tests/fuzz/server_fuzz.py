@@ -9,7 +9,6 @@ import contextlib
 import pathlib
 import random
 import sys
-import time
 import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "door"))
@@ -157,10 +156,7 @@ async def right(server, seed):
 
 async def left(server):
     """Waits until nobody is there."""
-    end = time.monotonic() + talk.LIMIT_S
-    while (metrics := server.metrics())["moshi_sessions_active"] + metrics["moshi_sessions_queued"]:
-        assert time.monotonic() < end, metrics
-        await asyncio.sleep(0.05)
+    await talk.eventually(server.empty)
     await asyncio.sleep(0.2)
 
 
